@@ -1,0 +1,56 @@
+# Everything runs in .venv, made on first use; the stamp file makes sure that it is made once.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+JOBS ?= 2
+
+.PHONY: help demo test check lab bench soak test-meerkat constraints clean
+
+help:
+	@echo "make demo          install, and run the main job on decoy digits (report in demo-report.html)"
+	@echo "make test          install, and run every check and test"
+	@echo "make lab           JupyterLab on the first notebook"
+	@echo "make bench         the benchmarks, as ratios within one run"
+	@echo "make soak          the long tests: kills during saves, random actions"
+	@echo "make test-meerkat  the Meerkat bridge, in an environment of its own"
+
+$(STAMP): pyproject.toml constraints.txt
+	@echo "Setting up $(VENV) (about two minutes, once) ..."
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install -qq --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	@touch $@
+
+demo: $(STAMP)
+	@$(BIN)/workbench demo --report demo-report.html
+
+check: $(STAMP)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+test: check
+	$(BIN)/python -m pytest -n $(JOBS) --dist loadgroup
+
+lab: $(STAMP)
+	$(BIN)/jupyter lab notebooks/01_first_panel.ipynb
+
+bench: $(STAMP)
+	$(BIN)/python -m benchmarks
+
+soak: $(STAMP)
+	WORKBENCH_SOAK=1 $(BIN)/python -m pytest -m soak -n $(JOBS)
+
+# Meerkat needs older pandas, NumPy and pydantic than the rest of the world: it gets its own environment.
+.venv-meerkat/.installed: pyproject.toml .ci/constraints-meerkat.txt
+	@echo "Setting up .venv-meerkat ..."
+	@test -x .venv-meerkat/bin/python || $(PYTHON) -m venv .venv-meerkat
+	@.venv-meerkat/bin/python -m pip install -qq --disable-pip-version-check -c .ci/constraints-meerkat.txt -e '.[meerkat]' pytest
+	@touch $@
+
+test-meerkat: .venv-meerkat/.installed
+	.venv-meerkat/bin/python -m pytest tests/workbench/test_meerkat.py -p no:cacheprovider
+
+clean:
+	rm -rf $(VENV) .venv-meerkat

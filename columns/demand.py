@@ -1,0 +1,232 @@
+"""What must be computed: from the rows asked for, down to the rows that are missing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .expression import Concat, Map, Node, Op, Pick, Source, Take, walk
+from .functions import weights_digest, weights_stamp
+from .memo import FAILED, MISSING, Cause, KeptRows, Memo
+from .results import results_directory
+from .selection import Selection
+
+__all__ = ["Pass", "StoredFailure", "concat_parts", "kept_rows", "missing_rows", "passes_over"]
+
+Target = tuple[Node, Selection]
+
+_FULL_HASH_BYTES = 32 << 20  # below this, all weights are hashed when a memo begins (a few milliseconds)
+
+
+@dataclass(frozen=True)
+class StoredFailure:
+    """A row that failed before and stays failed until it is tried again."""
+
+    node: Pick
+    row: int
+    cause: Cause
+
+
+@dataclass
+class Pass:
+    """Outputs of maps over aligned rows, computed in one go.
+
+    Attributes
+    ----------
+    picks : dict of Pick to ndarray of int64
+        The missing rows of each output, ascending.
+    """
+
+    picks: dict[Pick, NDArray[np.int64]]
+
+    def groups(self) -> Iterable[tuple[list[Pick], NDArray[np.int64]]]:
+        """Yield the rows by their pattern of missing outputs: each group is one uniform run.
+
+        Sharing falls out: outputs that miss the same rows are computed together, from inputs read once.
+        """
+        picks = list(self.picks)
+        distinct: list[NDArray[np.int64]] = []
+        which: dict[Pick, int] = {}
+        for pick in picks:
+            rows = self.picks[pick]
+            for number, other in enumerate(distinct):
+                if rows is other or np.array_equal(rows, other):
+                    which[pick] = number
+                    break
+            else:
+                which[pick] = len(distinct)
+                distinct.append(rows)
+        if len(distinct) == 1:
+            yield picks, distinct[0]
+            return
+        universe = np.unique(np.concatenate(distinct))
+        code = np.zeros(len(universe), np.int64)
+        members = []
+        for rows in distinct:
+            member = np.isin(universe, rows, assume_unique=True)
+            members.append(member)
+            _, code = np.unique(code * 2 + member, return_inverse=True)
+        for value in range(int(code.max()) + 1):
+            here = code == value
+            first = int(np.flatnonzero(here)[0])
+            yield [p for p in picks if members[which[p]][first]], universe[here]
+
+
+def _look_up_memos(nodes: Sequence[Node]) -> bool:
+    """Give every map its memo, begun anew if the weights or files it holds for have changed.
+
+    Says whether there is any map.
+    """
+    files: dict[Node, int] = {}
+    weights: dict[int, object] = {}
+    found = False
+    for node in nodes:  # inputs before users
+        if isinstance(node, Source):
+            files[node] = node.source.state()
+            continue
+        # States only grow, so their sum changes whenever one of them does.
+        files[node] = sum(files[i] for i in node.inputs)
+        if not isinstance(node, Map):
+            continue
+        found = True
+        modules = node.function.modules
+        for module in modules:
+            if id(module) not in weights:
+                weights[id(module)] = weights_stamp([module])
+        stamp = (files[node], [weights[id(m)] for m in modules])
+        if node.memo is None or node.memo.stamp != stamp:
+            node.memo = Memo(node.length, node.function.outputs, results_directory(node))
+            node.memo.stamp = stamp
+            if sum(t.nbytes for m in modules for t in m.parameters()) <= _FULL_HASH_BYTES:
+                node.memo.weights = tuple(weights_digest(m) for m in modules)
+    return found
+
+
+def kept_rows(pick: Pick) -> KeptRows:
+    """Return the kept rows of an output whose memo has been looked up in this evaluation."""
+    memo = pick.map.memo
+    assert memo is not None
+    return memo.outputs[pick.output]
+
+
+def missing_rows(
+    targets: Sequence[Target], *, retry: bool
+) -> tuple[dict[Pick, NDArray[np.int64]], list[StoredFailure]]:
+    """Return the rows of every output that must be computed before `targets` can be read.
+
+    Returns
+    -------
+    missing : dict of Pick to ndarray of int64
+        Ascending row numbers.
+    failed : list of StoredFailure
+        Rows needed that failed before; tried again only if `retry`.
+    """
+    nodes = list(walk(node for node, _ in targets))
+    if not _look_up_memos(nodes):
+        return {}, []
+    demand: dict[Node, list[Selection]] = {}
+    for node, rows in targets:
+        demand.setdefault(node, []).append(rows)
+    missing: dict[Pick, NDArray[np.int64]] = {}
+    failed: list[StoredFailure] = []
+    for node in reversed(nodes):  # users before what they use
+        wanted = demand.pop(node, None)
+        if wanted is None or isinstance(node, Source):
+            continue
+        if isinstance(node, Pick):
+            kept = kept_rows(node)
+            rows_ = _union(wanted)
+            state = kept.state[rows_]
+            lost = rows_[state == FAILED]
+            if lost.size and retry:
+                kept.mark(lost, MISSING)
+                state = kept.state[rows_]
+            elif lost.size:
+                causes = node.map.memo.failures if node.map.memo is not None else {}
+                failed.extend(StoredFailure(node, int(r), causes[int(r)]) for r in lost)
+            need = rows_[state == MISSING]
+            if need.size:
+                missing[node] = need
+                demand.setdefault(node.map, []).append(Selection(need))
+        elif isinstance(node, Map):
+            rows = Selection(_union(wanted))
+            for inner in node.inputs:
+                demand.setdefault(inner, []).append(rows)
+        elif isinstance(node, Op):
+            for inner in node.inputs:
+                demand.setdefault(inner, []).extend(wanted)
+        elif isinstance(node, Take):
+            for want in wanted:
+                below = node.selection.compose(want)
+                if below.nullable:
+                    index = below.indices()
+                    below = Selection(index[index >= 0])
+                demand.setdefault(node.inputs[0], []).append(below)
+        elif isinstance(node, Concat):
+            for want in wanted:
+                for part, _, inner_rows in concat_parts(node, want):
+                    demand.setdefault(part, []).append(inner_rows)
+    return missing, failed
+
+
+def concat_parts(node: Concat, rows: Selection) -> list[tuple[Node, NDArray[np.int64] | slice, Selection]]:
+    """Return, for each part that `rows` touch: the part, the positions in `rows`, and the rows in the part."""
+    r = rows.range
+    found: list[tuple[Node, NDArray[np.int64] | slice, Selection]] = []
+    if r is not None and r.step == 1:
+        for part, start, stop in zip(node.inputs, node.starts[:-1], node.starts[1:], strict=True):
+            low, high = max(r.start, start), min(r.stop, stop)
+            if low < high:
+                found.append((part, slice(low - r.start, high - r.start), Selection(range(low - start, high - start))))
+        return found
+    index = rows.indices()
+    owner = np.searchsorted(np.array(node.starts, np.int64), index, side="right") - 1
+    for number in np.unique(owner):
+        positions = np.flatnonzero(owner == number)
+        found.append((node.inputs[number], positions, Selection(index[positions] - node.starts[number])))
+    return found
+
+
+def passes_over(missing: dict[Pick, NDArray[np.int64]]) -> list[Pass]:
+    """Return passes in the order in which they must run.
+
+    Outputs whose rows are aligned (one is computed from the other, or both from a third, row by row) share a
+    pass. Selections and concatenations change what a row number means: what lies below one is finished first.
+    """
+    stage: dict[Node, int] = {}
+    unfinished: dict[Node, bool] = {}
+    leader: dict[Node, Node] = {}
+
+    def find(node: Node) -> Node:
+        while leader[node] is not node:
+            leader[node] = leader[leader[node]]
+            node = leader[node]
+        return node
+
+    for node in walk(missing):
+        leader[node] = node
+        below = max((stage[i] for i in node.inputs), default=0)
+        unfinished[node] = node in missing or any(unfinished[i] for i in node.inputs)
+        if isinstance(node, (Take, Concat)):
+            stage[node] = below + any(unfinished[i] for i in node.inputs)
+        else:
+            stage[node] = below
+            for inner in node.inputs:
+                leader[find(inner)] = find(node)
+    grouped: dict[tuple[int, Node], dict[Pick, NDArray[np.int64]]] = {}
+    for pick, rows in missing.items():
+        grouped.setdefault((stage[pick], find(pick)), {})[pick] = rows
+    return [Pass(picks) for _, picks in sorted(grouped.items(), key=lambda item: item[0][0])]
+
+
+def _union(selections: Sequence[Selection]) -> NDArray[np.int64]:
+    """Return the row numbers of several selections, ascending, each once."""
+    if len(selections) == 1 or all(s is selections[0] for s in selections):
+        r = selections[0].range
+        if r is not None:
+            return np.arange(r.start, r.stop, r.step) if r.step > 0 else np.arange(r.start, r.stop, r.step)[::-1]
+        return np.unique(selections[0].indices())
+    return np.unique(np.concatenate([s.indices() for s in selections]))

@@ -1,0 +1,143 @@
+"""Embeddings: a vector per row, and its nearest rows: exact, batched, on the device."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple, Self, final
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from ..column import Column, kind
+from ..device import resolve_device
+from ..errors import KindError
+from ..expression import Source
+from ..spec import ColumnSpec
+from ..values import DenseValues
+from .tensor import array_cell, dense_source
+
+__all__ = ["EmbeddingColumn", "Nearest"]
+
+_METRICS = ("cosine", "dot", "euclidean")
+_SCORES_AT_ONCE = 16 << 20  # elements of the score matrix held at a time: bounded, and it fits a cache
+
+
+class Nearest(NamedTuple):
+    """The nearest rows of each query.
+
+    Attributes
+    ----------
+    rows : ndarray of int64, shape (queries, k)
+        Row numbers in the column, nearest first.
+    scores : ndarray of float32, shape (queries, k)
+        Cosine or dot product (greater is nearer), or Euclidean distance (less is nearer).
+    """
+
+    rows: NDArray[np.int64]
+    scores: NDArray[np.float32]
+
+
+@kind
+@final
+class EmbeddingColumn(Column):
+    """A vector per row.
+
+    Parameters
+    ----------
+    data : ndarray, Tensor, or sequence of vectors
+        Shape (rows, dimensions), float.
+
+    Examples
+    --------
+    >>> places = EmbeddingColumn(np.eye(3, dtype=np.float32))
+    >>> places.nearest([0.1, 1.0, 0.0], k=2).rows
+    array([[1, 0]])
+    """
+
+    kind = "embedding"
+    form = "dense"
+    __slots__ = ()
+
+    def __new__(cls, data: Any) -> Self:
+        source = dense_source(data, "data")
+        if source.data.ndim != 2:
+            raise KindError(f"Embeddings have shape (rows, dimensions); got {source.data.shape}.")
+        return cls.over(Source(source), spec=ColumnSpec("embedding", str(source.data.dtype), source.data.shape[1:]))
+
+    def nearest(self, query: Any, k: int = 10, metric: str = "cosine", device: str = "auto") -> Nearest:
+        """Return the `k` nearest rows of each query; exact, in bounded memory.
+
+        Parameters
+        ----------
+        query : array, Tensor, or EmbeddingColumn, shape (dimensions,) or (queries, dimensions)
+            Where to look.
+        k : int
+            How many; at most the number of rows that are not null.
+        metric : {"cosine", "dot", "euclidean"}
+            What near means.
+        device : str
+            Where to compute.
+
+        Returns
+        -------
+        Nearest
+
+        Raises
+        ------
+        KindError
+            If dimensions differ, or the metric is none of these.
+        """
+        if metric not in _METRICS:
+            raise KindError(f"`metric` must be one of {', '.join(_METRICS)}; got '{metric}'.")
+        values = self.values()
+        assert isinstance(values, DenseValues)
+        there = resolve_device(device)
+        rows = torch.from_numpy(np.require(values.data, requirements=["W"])).to(there, torch.float32)
+        raw = query.to_numpy() if isinstance(query, Column) else query
+        queries = torch.as_tensor(raw if isinstance(raw, torch.Tensor) else np.asarray(raw)).to(there, torch.float32)
+        queries = queries[None] if queries.ndim == 1 else queries
+        if queries.ndim != 2 or (len(rows) and queries.shape[1] != rows.shape[1]):
+            raise KindError(f"Queries must have {rows.shape[1]} dimensions; got shape {tuple(queries.shape)}.")
+        valid = values.valid()
+        count = len(rows) if valid is None else int(valid.sum())
+        if k < 1:
+            raise ValueError(f"`k` must be at least 1; got {k}.")
+        missing = None if valid is None else torch.from_numpy(~valid).to(there)
+        found, scores = _search(queries, rows, min(k, count), metric, missing)
+        return Nearest(found.cpu().numpy(), scores.cpu().numpy())
+
+    def cell(self, value: Any) -> str:
+        return array_cell(value)
+
+
+def _search(
+    queries: torch.Tensor, rows: torch.Tensor, k: int, metric: str, missing: torch.Tensor | None
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return the best rows and their scores, chunk of queries by chunk of queries."""
+    if metric == "cosine":
+        queries = torch.nn.functional.normalize(queries, dim=1)
+        # Dividing the scores by the norms leaves the rows, often mapped and large, as they are.
+        scale = rows.norm(dim=1).clamp_min_(1e-12).reciprocal_()
+    elif metric == "euclidean":
+        half_square = rows.square().sum(dim=1).div_(2)
+    at_once = max(1, _SCORES_AT_ONCE // max(1, len(rows)))
+    all_rows, all_scores = [], []
+    for start in range(0, len(queries), at_once):
+        some = queries[start : start + at_once]
+        scores = some @ rows.T
+        if metric == "cosine":
+            scores *= scale
+        elif metric == "euclidean":
+            scores -= half_square  # |q - x|² = |q|² - 2 (q·x - |x|²/2)
+        if missing is not None:
+            scores[:, missing] = -torch.inf
+        best = scores.topk(k, dim=1)
+        values = best.values
+        if metric == "euclidean":
+            # Near zero the difference of squares loses digits: the few that are kept are measured again.
+            values = (rows[best.indices] - some[:, None]).norm(dim=2)
+        all_rows.append(best.indices)
+        all_scores.append(values)
+    if not all_rows:
+        return torch.zeros((0, k), dtype=torch.int64), torch.zeros((0, k))
+    return torch.cat(all_rows), torch.cat(all_scores)
