@@ -1,0 +1,56 @@
+"""Attributions and rationale losses: torch modules and tensors in, scores and penalties out.
+
+Explain a batch with `attribute`, measure with `mass_on_mask` and `swap_sensitivity`, say what must
+not matter with a `Rationale`, and train with a loss (`RightReasons`) or counterexamples (`Swap`).
+"""
+
+from .attribution import Attribution
+from .batch import Batch, Forward, Logits, Rationale
+from .counterexamples import Counterexample, Grey, Swap, grey, swap
+from .errors import (
+    ExplainError,
+    GraphError,
+    KindError,
+    MethodError,
+    SettingError,
+    ShapeError,
+    TargetError,
+)
+from .losses import RationaleLoss, RightReasons, mean_over_annotated
+from .masks import expand_mask
+from .measures import mass_on_mask, swap_sensitivity, worst_class_accuracy
+from .methods import METHODS, attribute, input_gradient
+from .target import Target, target_name, target_values
+
+__all__ = [
+    "METHODS",
+    "Attribution",
+    "Batch",
+    "Counterexample",
+    "ExplainError",
+    "Forward",
+    "GraphError",
+    "Grey",
+    "KindError",
+    "Logits",
+    "MethodError",
+    "Rationale",
+    "RationaleLoss",
+    "RightReasons",
+    "SettingError",
+    "ShapeError",
+    "Swap",
+    "Target",
+    "TargetError",
+    "attribute",
+    "expand_mask",
+    "grey",
+    "input_gradient",
+    "mass_on_mask",
+    "mean_over_annotated",
+    "swap",
+    "swap_sensitivity",
+    "target_name",
+    "target_values",
+    "worst_class_accuracy",
+]

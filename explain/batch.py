@@ -1,0 +1,129 @@
+"""What a rationale loss is given: a batch, what a person said about it, and a model to ask."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Protocol, TypeAlias, runtime_checkable
+
+import torch
+from torch import Tensor
+
+from .errors import KindError, ShapeError
+from .masks import check_bool
+
+__all__ = ["Batch", "Forward", "Logits", "Rationale"]
+
+# Where only logits are needed, any function from inputs to logits serves, a bare module included.
+Logits: TypeAlias = Callable[[Tensor], Tensor]
+
+
+@runtime_checkable
+class Forward(Protocol):
+    """A model as this package sees it: model inputs to logits, and named layers on the way.
+
+    Rows must not influence each other, or no explanation belongs to a row: batch normalisation
+    has to be in evaluation mode.
+    """
+
+    def __call__(self, inputs: Tensor) -> Tensor:
+        """Return logits, shape (batch, classes), for `inputs`, shape (batch, *event)."""
+        ...
+
+    def with_layers(self, inputs: Tensor, names: Sequence[str]) -> tuple[Tensor, dict[str, Tensor]]:
+        """Return logits and the activations of the layers named, out of one forward pass."""
+        ...
+
+
+@dataclass(frozen=True, eq=False)
+class Batch:
+    """Examples as a model takes them, with their labels.
+
+    Attributes
+    ----------
+    inputs : Tensor, shape (batch, *event), float
+        Model inputs in the model's own unit.
+    labels : Tensor, shape (batch,), int64
+        Class numbers.
+
+    Raises
+    ------
+    ShapeError
+        If there is not one label per row.
+
+    Examples
+    --------
+    >>> len(Batch(torch.rand(3, 1, 4, 4), torch.tensor([0, 2, 1])))
+    3
+    """
+
+    inputs: Tensor
+    labels: Tensor
+
+    def __post_init__(self) -> None:
+        if self.inputs.ndim < 2 or self.labels.ndim != 1 or len(self.inputs) != len(self.labels):
+            raise ShapeError(
+                "`inputs` must have shape (batch, *event) and `labels` shape (batch,); "
+                f"got {tuple(self.inputs.shape)} and {tuple(self.labels.shape)}."
+            )
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+
+@dataclass(frozen=True, eq=False)
+class Rationale:
+    """What a person said about the rows of a batch; everything not marked is unknown.
+
+    Attributes
+    ----------
+    irrelevant : Tensor or None, shape (batch, *event) or without the channel axis, bool
+        True where the input must not matter.
+    relevant : Tensor or None, same shapes, bool
+        True where the input should matter.
+
+    Raises
+    ------
+    KindError
+        If a mask is not boolean.
+    ShapeError
+        If a mask is not at least (batch, something), or the two differ in their number of rows.
+
+    Examples
+    --------
+    >>> marked = torch.tensor([[True, False], [False, False]])
+    >>> Rationale(irrelevant=marked).annotated
+    tensor([ True, False])
+    """
+
+    irrelevant: Tensor | None = None
+    relevant: Tensor | None = None
+
+    def __post_init__(self) -> None:
+        for name, mask in (("irrelevant", self.irrelevant), ("relevant", self.relevant)):
+            if mask is None:
+                continue
+            check_bool(mask, name)
+            if mask.ndim < 2:
+                raise ShapeError(f"`{name}` must have shape (batch, *event); got {tuple(mask.shape)}.")
+        if self.irrelevant is not None and self.relevant is not None and len(self.irrelevant) != len(self.relevant):
+            raise ShapeError(
+                "`irrelevant` and `relevant` must have one row per example; "
+                f"got {len(self.irrelevant)} and {len(self.relevant)} rows."
+            )
+
+    @property
+    def annotated(self) -> Tensor:
+        """Whether anything was said, shape (batch,), bool; shape () and False without any mask."""
+        said = [mask.flatten(1).any(dim=1) for mask in (self.irrelevant, self.relevant) if mask is not None]
+        if not said:
+            # Broadcasts over any number of rows, which is not known here.
+            return torch.tensor(False)
+        return torch.stack(said).any(dim=0)
+
+
+def check_float(inputs: Tensor) -> None:
+    """Raise KindError unless `inputs` can carry a gradient."""
+    if not inputs.is_floating_point():
+        raise KindError(
+            f"`inputs` must be floating point to have a gradient; got {inputs.dtype}. "
+            "Apply the model's preprocessing first; for tokens, explain the embedded sequence."
+        )

@@ -1,0 +1,166 @@
+"""How much a model leans on a region: by its saliency, by refilling the region, by class."""
+
+import math
+
+import torch
+from torch import Tensor
+
+from .batch import Logits
+from .errors import SettingError, ShapeError
+from .masks import expand_mask
+
+__all__ = ["mass_on_mask", "swap_sensitivity", "worst_class_accuracy"]
+
+PARTS = ("magnitude", "positive")
+
+
+def mass_on_mask(scores: Tensor, mask: Tensor, part: str = "magnitude") -> Tensor:
+    """Measure which share of the attribution lies inside the mask, row by row.
+
+    ``Σ a m / Σ a`` with a the magnitude, or the positive part, of the scores: the "energy" inside
+    the mask. A uniform map has the mask's share of the area.
+
+    Parameters
+    ----------
+    scores : Tensor, shape (batch, *event), float
+        Attribution scores, in any unit.
+    mask : Tensor, shape (batch, *event) or without the channel axis, bool
+        The region.
+    part : {"magnitude", "positive"}
+        Which part of signed scores counts. A gradient has no preferred sign: "magnitude".
+
+    Returns
+    -------
+    Tensor, shape (batch,), float
+        In [0, 1]; NaN for a row whose mask is empty or whose scores are all zero, so that such a
+        row is never counted as perfect.
+
+    Raises
+    ------
+    KindError, ShapeError
+        If the mask is not boolean or does not fit the scores.
+    SettingError
+        If there is no such part.
+
+    Examples
+    --------
+    >>> mass_on_mask(torch.tensor([[3.0, -1.0]]), torch.tensor([[True, False]]))
+    tensor([0.7500])
+    """
+    if part not in PARTS:
+        raise SettingError(f"`part` must be one of {', '.join(PARTS)}; got {part!r}.")
+    inside = expand_mask(mask, scores).flatten(1)
+    size = (scores.abs() if part == "magnitude" else scores.clamp(min=0)).flatten(1)
+    share = torch.where(inside, size, 0.0).sum(dim=1) / size.sum(dim=1)
+    return torch.where(inside.any(dim=1), share, math.nan)
+
+
+@torch.no_grad()
+def swap_sensitivity(
+    forward: Logits,
+    inputs: Tensor,
+    mask: Tensor,
+    donors: Tensor,
+    *,
+    seed: int = 0,
+    draws: int = 1,
+    batch_size: int = 512,
+) -> float:
+    """Measure how often a prediction flips when the region is refilled from another row.
+
+    Needs no attribution and so cannot be fooled by one: a model that does not read the region
+    scores zero.
+
+    Parameters
+    ----------
+    forward : Forward, module or function
+        Model inputs to logits. Put the model in evaluation mode first.
+    inputs : Tensor, shape (rows, *event), float
+        Model inputs.
+    mask : Tensor, shape (rows, *event) or without the channel axis, bool
+        The region of each row; rows with an empty one are left out.
+    donors : Tensor, shape (donors, *event), float
+        Rows to refill from, at the same place; may be `inputs` themselves.
+    seed : int
+        Draws the donors; the same seed draws the same.
+    draws : int
+        Donors tried per row.
+    batch_size : int
+        Rows per forward pass.
+
+    Returns
+    -------
+    float
+        Share of (row, donor) pairs whose prediction differs from the row's own, in [0, 1]; NaN
+        when no row has a region.
+
+    Raises
+    ------
+    KindError, ShapeError
+        If the mask is not boolean or does not fit the inputs, or donors have another shape.
+    SettingError
+        If there are no donors, or no draws.
+
+    Examples
+    --------
+    A "model" that reads the first element only, asked about the second and then about the first:
+
+    >>> x = torch.tensor([[1.0, 9.0], [-1.0, 9.0]])
+    >>> reads_first = lambda x: torch.stack([x[:, 0], -x[:, 0]], dim=1)
+    >>> swap_sensitivity(reads_first, x, torch.tensor([[False, True]] * 2), x)
+    0.0
+    >>> swap_sensitivity(reads_first, x, torch.tensor([[True, False]] * 2), x.flip(0)[:1])
+    0.5
+    """
+    full = expand_mask(mask, inputs)
+    if donors.shape[1:] != inputs.shape[1:]:
+        raise ShapeError(f"`donors` must have rows of shape {tuple(inputs.shape[1:])}; got {tuple(donors.shape[1:])}.")
+    if len(donors) == 0 or draws < 1:
+        raise SettingError(f"There must be at least one donor and one draw; got {len(donors)} and {draws}.")
+    (rows,) = full.flatten(1).any(dim=1).nonzero(as_tuple=True)
+    if len(rows) == 0:
+        return math.nan
+    generator = torch.Generator().manual_seed(seed)
+    flips = 0
+    for part in torch.split(rows, batch_size):
+        before = forward(inputs[part]).argmax(dim=1)
+        for _ in range(draws):
+            drawn = torch.randint(len(donors), (len(part),), generator=generator).to(donors.device)
+            refilled = torch.where(full[part], donors[drawn], inputs[part])
+            flips += int((forward(refilled).argmax(dim=1) != before).sum())
+    return flips / (len(rows) * draws)
+
+
+def worst_class_accuracy(predicted: Tensor, labels: Tensor) -> float:
+    """Measure the accuracy within each class present, and return the lowest.
+
+    Parameters
+    ----------
+    predicted, labels : Tensor, shape (rows,), int64
+        Class numbers.
+
+    Returns
+    -------
+    float
+        In [0, 1]; NaN without rows.
+
+    Raises
+    ------
+    ShapeError
+        If the two differ in shape.
+
+    Examples
+    --------
+    >>> worst_class_accuracy(torch.tensor([0, 0, 1, 0]), torch.tensor([0, 0, 1, 1]))
+    0.5
+    """
+    if predicted.shape != labels.shape or labels.ndim != 1:
+        raise ShapeError(
+            "`predicted` and `labels` must both have shape (rows,); "
+            f"got {tuple(predicted.shape)} and {tuple(labels.shape)}."
+        )
+    if len(labels) == 0:
+        return math.nan
+    counts = torch.bincount(labels)
+    hits = torch.bincount(labels[predicted == labels], minlength=len(counts))
+    return float((hits / counts)[counts > 0].min())

@@ -1,0 +1,115 @@
+"""Which scalar of a model's output is explained, one per row."""
+
+from collections.abc import Callable
+from typing import TypeAlias
+
+import torch
+from torch import Tensor
+
+from .errors import ShapeError, TargetError
+
+__all__ = ["Target", "target_name", "target_values"]
+
+Target: TypeAlias = str | int | Callable[[Tensor], Tensor]
+
+NAMES = ("max_log_probability", "log_probabilities", "label_log_probability", "max_logit")
+
+
+def target_values(logits: Tensor, target: Target, labels: Tensor | None = None) -> Tensor:
+    """Take the scalar to explain from the logits of each row.
+
+    =========================  ==================================================================
+    target                     scalar per row
+    =========================  ==================================================================
+    ``max_log_probability``    log-probability of the class predicted: what saliency shows
+    ``log_probabilities``      sum over classes of the log-probabilities: what [1]_ penalises. (The
+                               probabilities sum to one, so that *their* sum explains nothing.)
+    ``label_log_probability``  log-probability of the label given
+    ``max_logit``              largest logit
+    an integer                 logit of that class
+    a function                 whatever it returns for the logits, shape (batch,)
+    =========================  ==================================================================
+
+    Parameters
+    ----------
+    logits : Tensor, shape (batch, classes), float
+        Unnormalised scores.
+    target : str, int or callable
+        One of the table.
+    labels : Tensor or None, shape (batch,), int64
+        Needed by ``label_log_probability`` only.
+
+    Returns
+    -------
+    Tensor, shape (batch,), float
+        In nats for log-probabilities, else in the unit of the logits; differentiable.
+
+    Raises
+    ------
+    ShapeError
+        If `logits` is not (batch, classes), or a function returns another shape than (batch,).
+    TargetError
+        If there is no such target or class, or labels are needed and missing.
+
+    References
+    ----------
+    .. [1] A. S. Ross, M. C. Hughes, F. Doshi-Velez, "Right for the Right Reasons: Training
+       Differentiable Models by Constraining their Explanations", IJCAI 2017.
+
+    Examples
+    --------
+    >>> target_values(torch.tensor([[1.0, 3.0], [2.0, 0.5]]), "max_logit")
+    tensor([3., 2.])
+    """
+    if logits.ndim != 2:
+        raise ShapeError(f"Logits must have shape (batch, classes); got {tuple(logits.shape)}.")
+    if callable(target):
+        values = target(logits)
+        if tuple(values.shape) != (len(logits),):
+            raise ShapeError(
+                f"A target function must return one value per row, shape ({len(logits)},); got {tuple(values.shape)}."
+            )
+        return values
+    # A bool is an int in Python, but never meant as a class.
+    if isinstance(target, int) and not isinstance(target, bool):
+        if not 0 <= target < logits.shape[1]:
+            raise TargetError(f"The class to explain must lie in [0, {logits.shape[1]}); got {target}.")
+        return logits[:, target]
+    if target == "max_logit":
+        return logits.amax(dim=1)
+    if target == "max_log_probability":
+        return torch.log_softmax(logits, dim=1).amax(dim=1)
+    if target == "log_probabilities":
+        return torch.log_softmax(logits, dim=1).sum(dim=1)
+    if target == "label_log_probability":
+        if labels is None:
+            raise TargetError("The target 'label_log_probability' needs `labels`; got None.")
+        return torch.log_softmax(logits, dim=1).gather(1, labels[:, None]).squeeze(1)
+    raise TargetError(
+        f"`target` must be a class number, a function of the logits, or one of {', '.join(NAMES)}; got {target!r}."
+    )
+
+
+def target_name(target: Target) -> str:
+    """Name a target in words, for records and captions.
+
+    Parameters
+    ----------
+    target : str, int or callable
+        As for `target_values`.
+
+    Returns
+    -------
+    str
+        The name itself, ``class 3``, or the name of the function.
+
+    Examples
+    --------
+    >>> target_name(3)
+    'class 3'
+    """
+    if isinstance(target, str):
+        return target
+    if isinstance(target, int):
+        return f"class {target}"
+    return getattr(target, "__qualname__", repr(target))

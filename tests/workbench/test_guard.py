@@ -1,0 +1,80 @@
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from workbench.classifier import Classifier
+from workbench.errors import RunError
+from workbench.guard import Guard
+
+
+def shortcut_data(rows=400):
+    """Two features that both tell the label; the second one is marked."""
+    labels = torch.arange(rows) % 2
+    inputs = (2.0 * labels - 1)[:, None].repeat(1, 2)
+    mask = torch.tensor([[False, True]]).repeat(rows, 1)
+    return lambda at: (inputs[at], labels[at], mask[at])
+
+
+def reading(feature):
+    """A classifier that reads one feature only."""
+    module = nn.Linear(2, 2, bias=False)
+    with torch.no_grad():
+        module.weight.zero_()
+        module.weight[:, feature] = torch.tensor([-1.0, 1.0])
+    return Classifier(module, ("no", "yes"))
+
+
+def test_a_shortcut_cannot_shine_on_refilled_rows():
+    guard = Guard(shortcut_data(), np.arange(400), 64, seed=0)
+    assert guard.accuracy(reading(0)) == 1.0
+    assert guard.accuracy(reading(1)) == pytest.approx(0.5, abs=0.1)
+    assert guard.guarded
+
+
+def test_each_look_sees_the_same_refills_and_leaves_modes_alone():
+    guard, model = Guard(shortcut_data(), np.arange(400), 64, seed=0), reading(1)
+    assert guard.accuracy(model) == guard.accuracy(model)
+    assert model.module.training
+
+
+def test_without_marks_it_says_that_it_is_not_guarded():
+    draw = shortcut_data()
+    for mask in (None, torch.zeros(10, 2, dtype=torch.bool)):
+        guard = Guard(lambda at, mask=mask: (*draw(at)[:2], mask), np.arange(10), 64, seed=0)
+        guard.accuracy(reading(1))
+        assert not guard.guarded
+
+
+def kept_after(accuracies, monkeypatch):
+    """Which of a series of states is kept, given what each would score on 100 rows."""
+    guard, model = Guard(shortcut_data(), np.arange(100), 64, seed=0), reading(0)
+    for step, accuracy in enumerate(accuracies):
+        monkeypatch.setattr(Guard, "accuracy", lambda self, model, accuracy=accuracy: accuracy)
+        with torch.no_grad():
+            model.module.weight.fill_(step)
+        guard.check(model, step)
+    guard.restore(model)
+    assert (model.module.weight == guard.step).all()
+    return guard.step
+
+
+@pytest.mark.parametrize(
+    ("accuracies", "kept"),
+    [
+        ([0.5, 0.9, 0.7], 1),
+        # 0.88 is within one standard error, 0.03, of 0.9: not worse by anything that 100 rows can show.
+        ([0.5, 0.9, 0.88], 2),
+        ([0.5, 0.9, 0.88, 0.86], 2),
+        ([0.5, 0.88, 0.95, 0.89], 2),
+        ([1.0, 0.99], 0),
+        ([1.0, 1.0], 1),
+    ],
+)
+def test_the_latest_state_within_one_standard_error_of_the_best_is_kept(accuracies, kept, monkeypatch):
+    assert kept_after(accuracies, monkeypatch) == kept
+
+
+def test_no_validation_rows_are_refused():
+    with pytest.raises(RunError, match="must be validation rows; got none"):
+        Guard(shortcut_data(), np.arange(0), 64, seed=0)

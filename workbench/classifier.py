@@ -1,0 +1,264 @@
+"""Classifier: a torch module, how to feed it, and what its outputs are called."""
+
+import copy
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from difflib import get_close_matches
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from .errors import ClassifierError, LayerError
+
+__all__ = ["Classifier", "to_unit_interval"]
+
+# The name under which every classifier offers its embedding, whatever the layer is called inside.
+EMBEDDING = "embedding"
+
+
+def to_unit_interval(batch: Tensor) -> Tensor:
+    """Scale bytes to [0, 1] and leave everything else alone: the default preprocessing.
+
+    Parameters
+    ----------
+    batch : Tensor, any shape
+        Images as uint8, or inputs that are ready already.
+
+    Returns
+    -------
+    Tensor, same shape
+        float32 in [0, 1] for uint8, else `batch` itself.
+
+    Examples
+    --------
+    >>> to_unit_interval(torch.tensor([0, 51, 255], dtype=torch.uint8))
+    tensor([0.0000, 0.2000, 1.0000])
+    """
+    return batch.float().div_(255) if batch.dtype == torch.uint8 else batch
+
+
+class Classifier:
+    """A torch module, how to feed it, and what its outputs are called.
+
+    Satisfies `explain.Forward`: called on model inputs, it returns logits.
+
+    Parameters
+    ----------
+    module : torch.nn.Module
+        Model inputs to logits, shape (batch, classes).
+    classes : sequence of str
+        Names of the classes in the order of the logits; unique.
+    preprocess : callable or None
+        From a batch as the column gives it, for images uint8 of shape (batch, channels, height,
+        width), to model inputs; by default `to_unit_interval`.
+    on : str
+        Name of the column that feeds the module.
+    embedding : str or None
+        Layer whose output is the embedding; by default the *input* of the last `torch.nn.Linear`.
+
+    Attributes
+    ----------
+    module, classes, preprocess, on
+        As given; `classes` is a tuple.
+
+    Raises
+    ------
+    ClassifierError
+        If class names repeat, are not text, or there are none.
+    LayerError
+        If the module has no layer called `embedding`.
+
+    Examples
+    --------
+    >>> model = Classifier(nn.Sequential(nn.Flatten(), nn.Linear(4, 2)), classes=("cat", "dog"))
+    >>> model
+    Classifier(Sequential, classes=('cat', 'dog'), on='image')
+    >>> logits, layers = model.with_layers(torch.zeros(3, 1, 2, 2), ["embedding"])
+    >>> logits.shape, layers["embedding"].shape
+    (torch.Size([3, 2]), torch.Size([3, 4]))
+    """
+
+    def __init__(
+        self,
+        module: nn.Module,
+        classes: Sequence[str],
+        preprocess: Callable[[Tensor], Tensor] | None = None,
+        on: str = "image",
+        embedding: str | None = None,
+    ) -> None:
+        self.module = module
+        self.classes = _checked_names(classes)
+        self.preprocess = to_unit_interval if preprocess is None else preprocess
+        self.on = on
+        self._embedding = embedding
+        if embedding is not None:
+            self._find(embedding)
+
+    def __repr__(self) -> str:
+        names = self.classes if len(self.classes) <= 10 else f"{len(self.classes)} names"
+        return f"Classifier({type(self.module).__name__}, classes={names}, on={self.on!r})"
+
+    def prepare(self, batch: Tensor) -> Tensor:
+        """Turn a batch of the column into model inputs.
+
+        Parameters
+        ----------
+        batch : Tensor, shape (batch, ...)
+            As the column gives it.
+
+        Returns
+        -------
+        Tensor, shape (batch, *event)
+            What the module takes.
+        """
+        return self.preprocess(batch)
+
+    def __call__(self, inputs: Tensor) -> Tensor:
+        """Run the module.
+
+        Parameters
+        ----------
+        inputs : Tensor, shape (batch, *event)
+            Model inputs, as `prepare` returns them.
+
+        Returns
+        -------
+        Tensor, shape (batch, classes), float
+            Logits.
+
+        Raises
+        ------
+        ClassifierError
+            If the module does not return one logit per row and class.
+        """
+        logits: Any = self.module(inputs)
+        if not isinstance(logits, Tensor):
+            raise ClassifierError(
+                f"The module must return a tensor of logits; got {type(logits).__name__}. "
+                "Wrap it in a module that picks the logits."
+            )
+        if tuple(logits.shape) != (len(inputs), len(self.classes)):
+            raise ClassifierError(
+                f"The module must return one logit per row and class, shape ({len(inputs)}, "
+                f"{len(self.classes)}) for the {len(self.classes)} classes named; got {tuple(logits.shape)} "
+                f"for inputs of shape {tuple(inputs.shape)}."
+            )
+        return logits
+
+    def with_layers(self, inputs: Tensor, names: Sequence[str]) -> tuple[Tensor, dict[str, Tensor]]:
+        """Run the module once and keep the activations of the layers named.
+
+        Parameters
+        ----------
+        inputs : Tensor, shape (batch, *event)
+            Model inputs.
+        names : sequence of str
+            Layers as in ``module.named_modules()``, and "embedding", which always means the
+            embedding of the classifier.
+
+        Returns
+        -------
+        Tensor, shape (batch, classes), float
+            Logits.
+        dict of str to Tensor
+            The output of each layer (of its last call, if it is called several times), connected
+            to the logits through autograd. For the default embedding, the input of the last linear layer.
+
+        Raises
+        ------
+        LayerError
+            If a layer does not exist, returns something else than a tensor, or did not run.
+        ClassifierError
+            As for a call.
+        """
+        kept: dict[str, Tensor] = {}
+        with ExitStack() as hooks:
+            for name in dict.fromkeys(names):
+                hooks.callback(self._attach(name, kept).remove)
+            logits = self(inputs)
+        missing = [name for name in names if name not in kept]
+        if missing:
+            raise LayerError(
+                f"Layer {missing[0]!r} must run in the forward pass to be kept; it did not. "
+                "Ask for the layers inside it, or for another one."
+            )
+        return logits, kept
+
+    @contextmanager
+    def evaluating(self) -> Iterator["Classifier"]:
+        """Put every submodule in evaluation mode, and each back as it was afterwards.
+
+        Yields
+        ------
+        Classifier
+            This one.
+
+        Examples
+        --------
+        >>> model = Classifier(nn.Sequential(nn.Linear(4, 2), nn.Dropout()), classes=("cat", "dog"))
+        >>> with model.evaluating():
+        ...     model.module[1].training
+        False
+        >>> model.module[1].training
+        True
+        """
+        before = [(part, part.training) for part in self.module.modules()]
+        try:
+            self.module.eval()
+            yield self
+        finally:
+            # Not `module.train()`: parts may have been in different modes, frozen statistics say.
+            for part, training in before:
+                part.training = training
+
+    def copy(self) -> "Classifier":
+        """Copy the classifier, weights included; preprocessing and names are shared.
+
+        Returns
+        -------
+        Classifier
+            Training it leaves this one as it is.
+        """
+        return Classifier(copy.deepcopy(self.module), self.classes, self.preprocess, self.on, self._embedding)
+
+    def _find(self, name: str) -> nn.Module:
+        """Find a submodule by name, or raise with the nearest name."""
+        parts: dict[str, nn.Module] = dict(self.module.named_modules())
+        if name in parts:
+            return parts[name]
+        names = [part for part in parts if part]
+        near = get_close_matches(name, [*names, EMBEDDING], n=1)
+        guess = f"; did you mean {near[0]!r}?" if near else "."
+        raise LayerError(f"No layer {name!r} in this {type(self.module).__name__}{guess} It has: {', '.join(names)}.")
+
+    def _attach(self, name: str, kept: dict[str, Tensor]) -> torch.utils.hooks.RemovableHandle:
+        """Hook one layer so that its activation lands in `kept`."""
+
+        def keep(activation: Any) -> None:
+            if not isinstance(activation, Tensor):
+                raise LayerError(f"Layer {name!r} must give a tensor to be kept; it gives {type(activation).__name__}.")
+            # A later in-place operation, `x += skip` or ReLU(inplace=True), would overwrite it.
+            kept[name] = activation.clone()
+
+        if name == EMBEDDING and self._embedding is None:
+            linear = [part for part in self.module.modules() if isinstance(part, nn.Linear)]
+            if not linear:
+                raise LayerError(
+                    "The default embedding is the input of the last torch.nn.Linear, and this "
+                    f"{type(self.module).__name__} has none; name a layer: Classifier(..., embedding='...')."
+                )
+            return linear[-1].register_forward_pre_hook(lambda part, inputs: keep(inputs[0]))
+        layer = self._find(self._embedding if name == EMBEDDING and self._embedding else name)
+        return layer.register_forward_hook(lambda part, inputs, output: keep(output))
+
+
+def _checked_names(classes: Sequence[str]) -> tuple[str, ...]:
+    """Check class names; one string is not a sequence of names."""
+    names = (classes,) if isinstance(classes, str) else tuple(classes)
+    if isinstance(classes, str) or not names or not all(isinstance(name, str) for name in names):
+        raise ClassifierError(f"`classes` must be the names of the classes, as text and in order; got {classes!r}.")
+    repeated = sorted({name for name in names if names.count(name) > 1})
+    if repeated:
+        raise ClassifierError(f"Class names must be unique; {', '.join(map(repr, repeated))} repeat.")
+    return names

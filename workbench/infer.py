@@ -1,0 +1,87 @@
+"""From what people have to a column: the kind that the values themselves suggest."""
+
+from __future__ import annotations
+
+import datetime
+import decimal
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import torch
+
+from columns import Column, ImageColumn, KindError, ObjectColumn, ScalarColumn, TensorColumn
+
+__all__ = ["as_column"]
+
+_PLAIN = (bool, int, float, str, bytes, datetime.date, datetime.time, datetime.timedelta, decimal.Decimal, np.generic)
+
+
+def as_column(values: Any, length: int | None, name: str) -> Column:
+    """Return values as a column.
+
+    Arrays of one dimension and sequences of plain values are scalars, arrays of more dimensions tensors,
+    pictures images; anything else is kept as objects. One plain value is repeated `length` times. Pictures in
+    arrays and files in paths are not guessed: say ``ImageColumn(array)``.
+
+    Raises
+    ------
+    KindError
+        If nothing can be made of the values; names the column.
+    """
+    if isinstance(values, Column):
+        return values
+    if isinstance(values, _PLAIN) or values is None:
+        if length is None:
+            raise KindError(f"Column '{name}' needs a value for each row; got {values!r} alone.")
+        return ScalarColumn(pa.repeat(pa.scalar(values), length) if values is not None else pa.nulls(length))
+    try:
+        return _column(values)
+    except KindError as error:
+        raise KindError(f"Column '{name}': {error}") from error
+
+
+def _column(values: Any) -> Column:
+    if isinstance(values, (np.ndarray, torch.Tensor)) and values.ndim > 1:
+        return TensorColumn(values)
+    if isinstance(values, (np.ndarray, torch.Tensor, pa.Array, pa.ChunkedArray)):
+        if isinstance(values, np.ndarray) and values.dtype == object:
+            return _from_list(values.tolist())
+        return _from_arrow(values) if isinstance(values, (pa.Array, pa.ChunkedArray)) else ScalarColumn(values)
+    if hasattr(values, "__arrow_c_stream__") or hasattr(values, "__arrow_c_array__"):
+        return _from_arrow(pa.chunked_array(values) if hasattr(values, "__arrow_c_stream__") else pa.array(values))
+    if type(values).__module__.startswith("pandas"):
+        return _from_list(values.tolist()) if values.dtype == object else ScalarColumn(values)
+    if not hasattr(values, "__iter__"):
+        raise KindError(f"values must be a column, an array, or a sequence; got {type(values).__name__}.")
+    return _from_list(list(values))
+
+
+def _from_arrow(array: Any) -> Column:
+    """Fixed-size lists of numbers are tensors, as `Column.to_arrow` wrote them."""
+    if pa.types.is_fixed_size_list(array.type):
+        array = array.combine_chunks() if isinstance(array, pa.ChunkedArray) else array
+        shape, inner = [], array
+        while pa.types.is_fixed_size_list(inner.type) and inner.null_count == 0:
+            shape.append(inner.type.list_size)
+            inner = inner.flatten()
+        kind = inner.type
+        if inner.null_count == 0 and (pa.types.is_integer(kind) or pa.types.is_floating(kind)):
+            return TensorColumn(inner.to_numpy(zero_copy_only=False).reshape(len(array), *shape))
+    return ScalarColumn(array)
+
+
+def _from_list(items: list[Any]) -> Column:
+    there = [item for item in items if item is not None]
+    if there and type(there[0]).__module__.startswith("PIL."):
+        return ImageColumn(items)
+    if there and all(isinstance(i, (np.ndarray, torch.Tensor)) and i.ndim > 0 for i in there):
+        shapes = {(tuple(i.shape), str(i.dtype)) for i in there}
+        return TensorColumn(items) if len(shapes) == 1 else ObjectColumn(items)
+    if all(isinstance(i, (*_PLAIN, list, dict, torch.Tensor)) for i in there):
+        try:
+            return ScalarColumn(items)
+        except KindError:
+            if all(isinstance(i, _PLAIN) for i in there):
+                raise  # plain values of several types are a mistake, not a kind
+    return ObjectColumn(items)

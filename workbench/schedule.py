@@ -1,0 +1,126 @@
+"""Which rows are seen at each training step, and with which learning rate."""
+
+import math
+from collections.abc import Iterator
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .errors import RunError
+
+__all__ = ["DECAYS", "hold_out", "learning_rate", "row_batches"]
+
+DECAYS = ("constant", "cosine")
+
+
+def row_batches(rows: NDArray[np.int64], batch_size: int, seed: int) -> Iterator[NDArray[np.int64]]:
+    """Deal rows in batches without end, each pass in a new random order.
+
+    Parameters
+    ----------
+    rows : ndarray, shape (rows,), int64
+        Row numbers; not empty.
+    batch_size : int
+        Rows per batch; a pass ends when fewer are left, so that all batches weigh the same. With
+        fewer rows than this, each batch holds all of them.
+    seed : int
+        Draws the orders; the same seed draws the same.
+
+    Yields
+    ------
+    ndarray, shape (batch_size,), int64
+        Row numbers.
+
+    Raises
+    ------
+    RunError
+        If there are no rows or no batch size.
+
+    Examples
+    --------
+    >>> batches = row_batches(np.arange(4), batch_size=2, seed=0)
+    >>> sorted(np.concatenate([next(batches), next(batches)]).tolist())
+    [0, 1, 2, 3]
+    """
+    if len(rows) == 0:
+        raise RunError("There must be rows to train on; got none. Is the selection empty?")
+    if batch_size < 1:
+        raise RunError(f"`batch_size` must be at least 1; got {batch_size}.")
+    random = np.random.default_rng(seed)
+    size = min(batch_size, len(rows))
+    while True:
+        order = random.permutation(rows)
+        for start in range(0, len(rows) - size + 1, size):
+            yield order[start : start + size]
+
+
+def learning_rate(step: int, steps: int, *, peak: float, warmup: int, decay: str) -> float:
+    """Give the learning rate of one step.
+
+    Parameters
+    ----------
+    step : int
+        Number of the step, from 0.
+    steps : int
+        Number of steps in all.
+    peak : float
+        Learning rate after the warm-up.
+    warmup : int
+        Steps over which it rises linearly to `peak`; the first one is not zero.
+    decay : {"constant", "cosine"}
+        After the warm-up: stay, or fall to zero at `steps` along half a cosine.
+
+    Returns
+    -------
+    float
+        The learning rate.
+
+    Examples
+    --------
+    >>> [round(learning_rate(step, 6, peak=1.0, warmup=2, decay="cosine"), 2) for step in range(6)]
+    [0.5, 1.0, 1.0, 0.85, 0.5, 0.15]
+    """
+    if step < warmup:
+        return peak * (step + 1) / warmup
+    if decay == "constant":
+        return peak
+    progress = (step - warmup) / max(1, steps - warmup)
+    return peak * (1 + math.cos(math.pi * progress)) / 2
+
+
+def hold_out(source: NDArray[np.int64], share: float, seed: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Part the rows for validation from those to train on, copies of one source together.
+
+    Parameters
+    ----------
+    source : ndarray, shape (rows,), int64
+        Which original each row was made from; rows that share it stay on one side.
+    share : float
+        Share of the originals held out, in (0, 1).
+    seed : int
+        Draws them; the same seed draws the same.
+
+    Returns
+    -------
+    kept, held : ndarray, int64
+        Row numbers, in ascending order.
+
+    Raises
+    ------
+    RunError
+        If a side would be empty.
+
+    Examples
+    --------
+    >>> kept, held = hold_out(np.array([7, 7, 8, 9]), share=1 / 3, seed=1)
+    >>> kept.tolist(), held.tolist()
+    ([2, 3], [0, 1])
+    """
+    originals = np.unique(source)
+    count = round(share * len(originals))
+    if not 0 < count < len(originals):
+        raise RunError(
+            f"Both sides of a split must have rows; a share of {share} holds out {count} of {len(originals)} originals."
+        )
+    held = np.isin(source, np.random.default_rng(seed).permutation(originals)[:count])
+    return np.flatnonzero(~held), np.flatnonzero(held)
