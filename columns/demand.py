@@ -153,6 +153,10 @@ def missing_rows(
                 demand.setdefault(node.map, []).append(Selection(need))
         elif isinstance(node, Map):
             rows = Selection(_union(wanted))
+            for name in node.function.in_advance:
+                extra = Pick(node, name)
+                state = kept_rows(extra).state[rows.indices()]
+                missing[extra] = rows.indices()[state == MISSING]
             for inner in node.inputs:
                 demand.setdefault(inner, []).append(rows)
         elif isinstance(node, Op):

@@ -96,6 +96,8 @@ class Function:
         Name of the dtype in which a module may compute, ``"bfloat16"`` say.
     channels_last : bool
         Whether four-dimensional inputs keep channels-last memory.
+    in_advance : tuple of str
+        Outputs that are stored whenever any other is computed, though nobody has asked for them yet.
     """
 
     call: Callable[..., Any]
@@ -106,6 +108,7 @@ class Function:
     version: str | None = None
     autocast: str | None = None
     channels_last: bool = False
+    in_advance: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         try:

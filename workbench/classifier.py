@@ -220,7 +220,37 @@ class Classifier:
         Classifier
             Training it leaves this one as it is.
         """
-        return Classifier(copy.deepcopy(self.module), self.classes, self.preprocess, self.on, self._embedding)
+        return self.with_module(copy.deepcopy(self.module))
+
+    def with_module(self, module: nn.Module) -> "Classifier":
+        """Give another module the same preprocessing and names: a copy on another device, say.
+
+        Parameters
+        ----------
+        module : torch.nn.Module
+            Of the same structure.
+
+        Returns
+        -------
+        Classifier
+        """
+        return Classifier(module, self.classes, self.preprocess, self.on, self._embedding)
+
+    @property
+    def has_embedding(self) -> bool:
+        """Whether there is a layer to take the embedding from."""
+        return self._embedding is not None or any(isinstance(m, nn.Linear) for m in self.module.modules())
+
+    def check_layer(self, name: str) -> None:
+        """Raise if there is no layer of that name.
+
+        Raises
+        ------
+        LayerError
+            With the nearest name.
+        """
+        if name != EMBEDDING or self._embedding is not None:
+            self._find(self._embedding if name == EMBEDDING and self._embedding else name)
 
     def _find(self, name: str) -> nn.Module:
         """Find a submodule by name, or raise with the nearest name."""

@@ -119,9 +119,9 @@ class Groups:
         for number, name in enumerate(self._names):
             classes = self._classes[number]
             data[name] = ScalarColumn(_one(table[f"key{number}"]), classes=classes)
-        for name, (column, how) in wanted.items():
-            result = "key0_count_all" if column is None else f"{name}_{_AGGREGATES[how]}"
-            data[name] = ScalarColumn(_one(table["count_all" if column is None else result]))
+        for name, (source, how) in wanted.items():
+            result = "count_all" if source is None else f"{name}_{_AGGREGATES[how]}"
+            data[name] = ScalarColumn(_one(table[result]))
         return DataPanel(data)
 
     def _aggregated(self, wanted: dict[str, tuple[str | None, str]]) -> pa.Table:
@@ -134,8 +134,8 @@ class Groups:
             array = key_array(column, "agg")
             arrays[name] = array.cast(array.type.value_type) if pa.types.is_dictionary(array.type) else array
         calls: list[Any] = []
-        for name, (column, how) in wanted.items():
-            if column is None:
+        for name, (source, how) in wanted.items():
+            if source is None:
                 calls.append(([], "count_all"))
             else:
                 options = pc.VarianceOptions(ddof=1) if how in ("std", "var") else None

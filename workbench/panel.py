@@ -10,6 +10,7 @@ import numpy as np
 
 from columns import Column, ColumnSpec, LengthError, ScalarColumn, Selection, map_columns
 from columns.column import compute_columns, read_columns, select_rows
+from columns.evaluate import refresh
 from columns.expression import Node, take
 
 from .errors import NoColumnError, PanelError
@@ -244,7 +245,8 @@ class DataPanel(Relations, Interop):
             return
         if len(column) != self._length:
             raise LengthError(
-                f"A column of a panel must have its length; '{name}' has {len(column)} rows, the panel has {self._length}."
+                f"A column of a panel must have its length; '{name}' has {len(column)} rows, "
+                f"the panel has {self._length}."
             )
         if column.selection is not self._selection:
             # Of other rows than the panel's: the pending selection goes into the columns, which share it.
@@ -397,7 +399,7 @@ class DataPanel(Relations, Interop):
 
     def refresh(self) -> bool:
         """Look again at files and weights below every column; say whether something had changed."""
-        return any([self[name].refresh() for name in self._columns])
+        return refresh([column.node for column in self._columns.values()])
 
     # Keeping
 

@@ -95,7 +95,7 @@ class Training:
 
     Attributes
     ----------
-    classifier : Classifier
+    model : Classifier
         The new one; the one that it started from is unchanged.
     settings : TrainingSettings
         As asked for.
@@ -104,7 +104,7 @@ class Training:
     checks : tuple of Check
         Looks at the validation rows; empty without any.
     kept_step : int
-        Steps done in the state that `classifier` is in.
+        Steps done in the state that `model` is in.
     guarded : bool
         Whether the state was chosen on rows whose marked regions were refilled. If not, a shortcut
         may have chosen it.
@@ -114,7 +114,7 @@ class Training:
         Wall time.
     """
 
-    classifier: Classifier
+    model: Classifier
     settings: TrainingSettings
     steps: tuple[Step, ...]
     checks: tuple[Check, ...]

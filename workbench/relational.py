@@ -67,11 +67,8 @@ def _rank(array: pa.Array, up: bool) -> NDArray[np.int64]:
     last = len(rank_of_code)
     codes = coded.indices.fill_null(last).to_numpy()
     if not up:
-        there = rank_of_code if not pa.types.is_floating(array.type) else rank_of_code
-        nan = _nan_codes(coded.dictionary)
-        there = (last - 1) - there
-        there[nan] = last
-        rank_of_code = there
+        rank_of_code = (last - 1) - rank_of_code
+        rank_of_code[_nan_codes(coded.dictionary)] = last  # NaN comes late in either direction
     ranks = np.append(rank_of_code, last + 1)[codes]
     # 16-bit keys sort by radix, in linear time.
     return ranks.astype(np.uint16) if last + 2 < 1 << 16 else ranks
@@ -80,7 +77,8 @@ def _rank(array: pa.Array, up: bool) -> NDArray[np.int64]:
 def _nan_codes(dictionary: pa.Array) -> NDArray[np.int64]:
     if not pa.types.is_floating(dictionary.type):
         return np.zeros(0, np.int64)
-    return np.flatnonzero(np.isnan(dictionary.to_numpy(zero_copy_only=False)))
+    found: NDArray[np.int64] = np.flatnonzero(np.isnan(dictionary.to_numpy(zero_copy_only=False)))
+    return found
 
 
 def codes_of(arrays: Sequence[pa.Array]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

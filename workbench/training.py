@@ -77,7 +77,7 @@ def fit(
     >>> x, y = torch.tensor([[-1.0], [1.0]]), torch.tensor([0, 1])
     >>> start = Classifier(nn.Linear(1, 2), classes=("below", "above"))
     >>> done = fit(start, lambda rows: (x[rows], y[rows], None), 2, steps=50, lr=0.1, progress=False)
-    >>> done.classifier(x).argmax(dim=1)
+    >>> done.model(x).argmax(dim=1)
     tensor([0, 1])
     """
     settings = TrainingSettings(
@@ -166,7 +166,7 @@ def fine_tune(
     >>> mark = torch.tensor([[False, True]]).expand(2, 2)
     >>> start = Classifier(nn.Linear(2, 2), classes=("below", "above"))
     >>> done = fine_tune(start, lambda rows: (x[rows], y[rows], mark[rows]), 2, lr=0.1, progress=False)
-    >>> done.classifier(torch.tensor([[1.0, -1.0], [-1.0, 1.0]])).argmax(dim=1)
+    >>> done.model(torch.tensor([[1.0, -1.0], [-1.0, 1.0]])).argmax(dim=1)
     tensor([1, 0])
     """
     settings = TrainingSettings(
@@ -242,7 +242,7 @@ def train(
         if guard is not None:
             guard.restore(trained)
         return Training(
-            classifier=trained,
+            model=trained,
             settings=settings,
             steps=tuple(steps),
             checks=() if guard is None else tuple(guard.checks),

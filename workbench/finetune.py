@@ -1,0 +1,169 @@
+"""Training on a panel: the plain one, and the short fine-tune that obeys what a person said."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from columns import Column
+from columns.column import as_batch, read_columns
+from columns.values import DenseValues, Values
+
+from .classifier import Classifier
+from .errors import PanelError, RunError
+from .guard import Draw
+from .progress import Progress
+from .recipes import recipe
+from .record import Training, TrainingSettings
+from .schedule import hold_out
+from .training import train
+
+if TYPE_CHECKING:
+    from .panel import DataPanel
+
+__all__ = ["finetune", "fit"]
+
+
+def fit(
+    model: Classifier,
+    panel: DataPanel,
+    *,
+    label: str = "label",
+    settings: TrainingSettings | None = None,
+    progress: Progress = True,
+    **changes: Any,
+) -> Training:
+    """Train a copy of a classifier on the rows of a panel, plainly: cross-entropy and nothing else.
+
+    Parameters
+    ----------
+    model : Classifier
+        Where to start; not changed.
+    panel : DataPanel
+        The rows to train on.
+    label : str
+        Column of the labels: a category with the classifier's classes.
+    settings : TrainingSettings, optional
+        Steps, batch size, learning rate and so on; those of the digits recipe if left out.
+    progress : bool or callable
+        Show a bar, or be told of each step.
+    **changes
+        Fields of the settings to change: ``steps=``, ``lr=``, ``seed=`` ...
+
+    Returns
+    -------
+    Training
+        With the trained classifier as ``model``, and the figures of each step.
+    """
+    chosen = replace(settings or recipe("digits").plain, **changes)
+    return train(model, _drawing(model, panel, label, None), len(panel), chosen, progress=progress)
+
+
+def finetune(
+    model: Classifier,
+    panel: DataPanel,
+    irrelevant: str | Column,
+    *,
+    label: str = "label",
+    source: str | None = None,
+    held_out: float = 0.1,
+    settings: TrainingSettings | None = None,
+    progress: Progress = True,
+    **changes: Any,
+) -> Training:
+    """Train a copy of a classifier again, briefly, so that it obeys masks of what must not matter.
+
+    Counterexamples first (the marked region refilled from other rows), then a small "right for the right
+    reasons" penalty [1]_. Some rows are held out, and the state is kept that does best on them with their
+    marked regions refilled: a choice that the shortcut cannot win.
+
+    Parameters
+    ----------
+    model : Classifier
+        Where to start; not changed.
+    panel : DataPanel
+        The rows to train on.
+    irrelevant : str or column
+        Boolean masks of shape (height, width), or of the model's inputs; null or empty where nothing was said.
+    label : str
+        Column of the labels.
+    source : str, optional
+        Column that copies of one original share: it is held out with all its copies.
+    held_out : float
+        Share of the rows to choose the state by.
+    settings : TrainingSettings, optional
+        Steps, batch size, learning rate, losses; those of the digits recipe if left out.
+    progress : bool or callable
+        Show a bar, or be told of each step.
+    **changes
+        Fields of the settings to change: ``steps=``, ``lr=``, ``loss=``, ``counterexamples=`` ...
+
+    Returns
+    -------
+    Training
+        With the new classifier as ``model``.
+
+    Raises
+    ------
+    RunError
+        If no row has a mask, or too few rows are there to hold some out.
+
+    References
+    ----------
+    .. [1] A. S. Ross, M. C. Hughes, F. Doshi-Velez, "Right for the Right Reasons: Training
+       Differentiable Models by Constraining their Explanations", IJCAI 2017.
+    """
+    column = panel[irrelevant] if isinstance(irrelevant, str) else irrelevant
+    if len(column) != len(panel):
+        raise PanelError(f"Masks must be one for each of the {len(panel)} rows; got {len(column)}.")
+    if not _any_marked(column):
+        raise RunError(
+            "A fine-tune needs at least one row with a mask of what must not matter; every mask is empty or null."
+        )
+    units = np.arange(len(panel)) if source is None else panel[source].to_numpy()
+    chosen = replace(settings or recipe("digits").fine_tune, **changes)
+    kept, held = hold_out(units, held_out, chosen.seed)
+    draw = _drawing(model, panel, label, column)
+    return train(model, draw, kept, chosen, validation=held, progress=progress)
+
+
+def _drawing(model: Classifier, panel: DataPanel, label: str, masks: Column | None) -> Draw:
+    """Return the function that reads rows of a panel as the training wants them."""
+    inputs, labels = panel[model.on], panel[label]
+    if labels.spec.classes is None:
+        raise PanelError(
+            f"Labels must be a category with the classifier's classes; make '{label}' one: "
+            f"panel['{label}'] = panel['{label}'].as_category(model.classes)."
+        )
+    if labels.spec.classes != model.classes:
+        raise PanelError(f"Labels must have the classifier's classes {model.classes}; they have {labels.spec.classes}.")
+    columns = [inputs, labels] if masks is None else [inputs, labels, masks]
+
+    def draw(rows: NDArray[np.int64]) -> tuple[Tensor, Tensor, Tensor | None]:
+        some = [column[rows] for column in columns]
+        values = read_columns(some)
+        batch = as_batch(values[0], some[0])
+        codes = as_batch(values[1], some[1])
+        return model.prepare(batch), codes, None if masks is None else _as_masks(values[2])
+
+    return draw
+
+
+def _any_marked(column: Column) -> bool:
+    return any(bool(_as_masks(column[start : start + 4096].values()).any()) for start in range(0, len(column), 4096))
+
+
+def _as_masks(values: Values) -> Tensor:
+    """Return masks as booleans; a row about which nothing was said is an empty mask."""
+    if not isinstance(values, DenseValues):
+        raise RunError("Masks must be arrays of one shape, True where something must not matter; make a TensorColumn.")
+    masks = values.data.astype(np.bool_)
+    valid = values.valid()
+    if valid is not None:
+        masks[~valid] = False
+    return torch.from_numpy(masks)
