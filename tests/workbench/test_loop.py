@@ -1,0 +1,139 @@
+"""The first slice of the loop: fit, finetune with masks, compare; and the demo as a person runs it."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+import workbench as wb
+from workbench.demo import run_demo
+
+SHARED = Path(os.environ.get("WORKBENCH_DATA", Path(__file__).parents[3] / "shared" / "data"))
+
+
+@pytest.fixture(scope="module")
+def digits():
+    return wb.datasets.decoy_digits(seed=0)
+
+
+def test_decoy_digits_are_the_same_each_time_and_their_swatch_tells_or_lies(digits):
+    again = wb.datasets.decoy_digits(seed=0)
+    assert digits[:5].key.to_list() == again[:5].key.to_list() == [f"decoy-digits-0/{i}" for i in range(5)]
+    for split, tells in (("train", True), ("told_test", True), ("decoy_test", False)):
+        part = digits.where(f"split == '{split}'")[:200]
+        pixels, masks = part["image"].to_torch()[:, 0], part["swatch"].to_torch()
+        grey = torch.stack([p[m].float().mean() for p, m in zip(pixels, masks)])
+        agree = (grey == 255 - 25 * part["label"].to_torch()).float().mean()
+        assert (agree == 1) if tells else (agree < 0.3)
+
+
+def test_a_fine_tune_needs_masks_and_labels_that_fit(digits):
+    train = digits.where("split == 'train'")[:200]
+    model = wb.Classifier(wb.recipe("digits").build(0), wb.datasets.DIGITS)
+    train["nothing"] = np.zeros((200, 28, 28), bool)
+    with pytest.raises(wb.RunError, match="at least one row with a mask"):
+        wb.finetune(model, train, "nothing", progress=False)
+    with pytest.raises(wb.NoColumnError, match="'swatch'"):
+        wb.finetune(model, train, "swach", progress=False)
+    train["number"] = train["label"].codes()
+    with pytest.raises(wb.PanelError, match="must be a category"):
+        wb.fit(model, train, label="number", steps=1, progress=False)
+    other = wb.Classifier(wb.recipe("digits").build(0), wb.datasets.GARMENTS)
+    with pytest.raises(wb.PanelError, match="must have the classifier's classes"):
+        wb.fit(other, train, steps=1, progress=False)
+
+
+def test_rows_without_a_mask_are_trained_on_as_they_are(digits):
+    train = digits.where("split == 'train'")[:128]
+    masks = [m.numpy() if i % 4 == 0 else None for i, m in enumerate(train["swatch"])]
+    model = wb.Classifier(wb.recipe("digits").build(0), wb.datasets.DIGITS)
+    run = wb.finetune(model, train, wb.TensorColumn(masks), steps=3, penalty_from=0.0, progress=False)
+    annotated = [step.annotated for step in run.steps]
+    assert all(0 < n < 128 for n in annotated)
+
+
+def test_comparing_tells_fixed_and_broken_rows_apart(digits):
+    test = digits.where("split == 'decoy_test'")
+    model = wb.Classifier(wb.recipe("digits").build(0), wb.datasets.DIGITS)
+    run = wb.fit(model, digits.where("split == 'clean_test'"), steps=60, progress=False)
+    result = wb.compare(test, model, run.model, irrelevant="swatch")
+    gained = len(result.fixed) - len(result.broken)
+    assert round((result.after.accuracy - result.before.accuracy) * len(test)) == gained
+    assert set(result.fixed.key.to_list()).isdisjoint(result.broken.key.to_list())
+    assert "mass on mask" in repr(result)
+    assert "<table>" in result._repr_html_()
+    with pytest.raises(wb.PanelError, match="same classes"):
+        wb.compare(test, model, wb.Classifier(model.module, wb.datasets.GARMENTS))
+    with pytest.raises(wb.PanelError, match="at least one row"):
+        wb.figures(test[:0], model)
+
+
+@pytest.fixture(scope="module")
+def demo(tmp_path_factory):
+    """The demo, run as a person runs it."""
+    folder = tmp_path_factory.mktemp("demo with spaces ü")
+    command = [sys.executable, "-m", "workbench.cli", "demo", "--report", "report.html", "--json", "figures.json"]
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, env=_environment(), check=True)
+    return done, folder
+
+
+def _environment():
+    root = str(Path(__file__).parents[2])
+    return {**os.environ, "PYTHONPATH": root, "PYTHONUTF8": "1"}
+
+
+def test_the_demo_fools_a_net_and_puts_it_right(demo):
+    done, folder = demo
+    figures = json.loads((folder / "figures.json").read_text())
+    before, after = figures["before"], figures["after"]
+    assert before["decoy_test"] <= 0.60
+    assert before["told_test"] >= 0.95
+    assert after["decoy_test"] >= 0.93
+    assert after["clean_test"] >= 0.93
+    assert after["mass_on_mask"] <= before["mass_on_mask"] / 5
+    assert after["swap_sensitivity"] <= before["swap_sensitivity"] / 5
+    for name in ("decoy_test", "mass_on_mask"):
+        assert 0 <= after[name] <= 1
+    assert figures["seconds"] > 0
+    assert f"{100 * after['decoy_test']:.1f}%" in done.stdout, "what is written is what is printed"
+
+
+def test_the_report_stands_alone(demo):
+    _, folder = demo
+    page = (folder / "report.html").read_text()
+    assert page.count('src="data:image/png;base64,') >= 24
+    assert not re.findall(r'(?:src|href)="(?!data:)', page), "nothing is fetched"
+    assert "<script" not in page
+    assert "http" not in page
+
+
+def test_missing_files_are_told_without_a_traceback(tmp_path):
+    for extra in (["--root", str(tmp_path)], []):
+        command = [sys.executable, "-m", "workbench.cli", "demo", "--data", "mnist", *extra]
+        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, env=_environment(), check=False)
+        assert done.returncode == 2
+        assert done.stderr.startswith("Error: ")
+        assert "Traceback" not in done.stderr
+    assert not list(tmp_path.iterdir()), "nothing is left behind"
+
+
+@pytest.mark.skipif(not (SHARED / "mnist").exists(), reason="MNIST is not here (WORKBENCH_DATA)")
+def test_the_demo_runs_on_idx_files(tmp_path, monkeypatch):
+    from workbench import demo as module
+    from workbench import recipes
+
+    full = recipes.recipe("mnist")
+    short = replace(full, plain=replace(full.plain, steps=200), fine_tune=replace(full.fine_tune, steps=150))
+    monkeypatch.setattr(module, "recipe", lambda name: short)
+    said = []
+    result = run_demo("mnist", root=SHARED / "mnist", report=tmp_path / "r.html", say=said.append)
+    assert result.before.decoy_test < 0.75
+    assert result.after.decoy_test > 0.90
+    assert (tmp_path / "r.html").exists()
