@@ -35,6 +35,7 @@ from .panel import DataPanel
 from .predict import predict
 from .recipes import recipe
 from .record import Training, TrainingSettings
+from .storage import open, save, versions
 
 __all__ = [
     "Classifier",
@@ -65,6 +66,9 @@ __all__ = [
     "finetune",
     "fit",
     "keep_results",
+    "open",
     "predict",
     "recipe",
+    "save",
+    "versions",
 ]

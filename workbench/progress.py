@@ -1,5 +1,6 @@
 """Showing how a training goes on, or passing it on to somebody who does."""
 
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TypeAlias
@@ -40,7 +41,9 @@ def reporting(progress: Progress, steps: int) -> Iterator[Callable[[Step], None]
     if callable(progress):
         yield progress
         return
-    with tqdm(total=steps, unit="step", disable=not progress) as bar:
+    # In a file or a pipe every refresh is a line of its own, so there are few of them.
+    every = 0.1 if sys.stderr.isatty() else 2.0
+    with tqdm(total=steps, unit="step", disable=not progress, mininterval=every) as bar:
 
         def show(step: Step) -> None:
             bar.set_postfix(loss=f"{step.task_loss:.3f}", penalty=f"{step.penalty:.4f}", refresh=False)
