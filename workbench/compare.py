@@ -48,6 +48,11 @@ class Figures:
     mass_on_mask: float | None = None
     swap_sensitivity: float | None = None
 
+    def __repr__(self) -> str:
+        named = ("accuracy", "worst_class", "mass_on_mask", "swap_sensitivity")
+        known = [f"{n}={_number(getattr(self, n))}" for n in named if getattr(self, n) is not None]
+        return f"Figures({self.rows:,} rows: {', '.join(known)})"
+
 
 @dataclass(frozen=True, eq=False)
 class Comparison:

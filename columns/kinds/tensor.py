@@ -15,10 +15,10 @@ from ..column import Column, kind
 from ..errors import KindError, StoreError
 from ..expression import Source
 from ..functions import Output, to_numpy
-from ..html import text_cell
+from ..html import picture_cell, text_cell
 from ..sources import DenseSource
 from ..spec import ColumnSpec
-from ..values import DenseValues
+from ..values import DenseValues, picture
 
 __all__ = ["TensorColumn", "dense_source"]
 
@@ -60,6 +60,8 @@ class TensorColumn(Column):
             data = np.load(Path(path), mmap_mode="r", allow_pickle=False)
         except (OSError, ValueError) as error:
             raise StoreError(f"'{path}' is not an array that can be mapped: {error}") from error
+        if data.ndim == 0 or data.dtype.kind not in "biufc":
+            raise StoreError(f"'{path}' must hold rows of numbers; it has {data.dtype} of shape {data.shape}.")
         source = DenseSource(data, where=str(path))
         return cls.over(Source(source), spec=ColumnSpec("tensor", str(data.dtype), data.shape[1:]))
 
@@ -93,10 +95,24 @@ def dense_source(data: Any, what: str) -> DenseSource:
 
 
 def array_cell(value: torch.Tensor | NDArray[Any] | None) -> str:
-    """Return an array as HTML: shape, then its first numbers."""
+    """Return an array as HTML: masks and maps as pictures, all else as its first numbers."""
     if value is None:
         return text_cell(None)
+    plane = _plane(torch.as_tensor(value))
+    if plane is not None:
+        return picture_cell(picture(plane))
     flat = torch.as_tensor(value).reshape(-1)[:4].tolist()
     numbers = ", ".join(f"{v:.3g}" for v in flat)
     more = ", …" if torch.as_tensor(value).numel() > 4 else ""
     return f'<span title="{text_cell(tuple(value.shape))}">{numbers}{more}</span>'
+
+
+def _plane(value: torch.Tensor) -> NDArray[np.uint8] | None:
+    """Return a mask, or a map with one channel, as shades of grey; signed maps by their magnitude."""
+    flat = value[0] if value.ndim == 3 and len(value) == 1 else value
+    if flat.ndim != 2 or not 4 <= min(flat.shape) or max(flat.shape) > 4096 or flat.is_complex():
+        return None
+    magnitude = np.abs(np.nan_to_num(flat.double().numpy(), posinf=0.0, neginf=0.0))
+    top = magnitude.max()
+    shades: NDArray[np.uint8] = (magnitude * (255 / top if top > 0 else 0)).astype(np.uint8)
+    return shades[..., None]
