@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,7 +14,7 @@ from .errors import FunctionError, KindError
 from .functions import Function, Output, check_rows, to_numpy
 from .values import ArrowValues, DenseValues, ImageValues, ListValues, Values
 
-__all__ = ["outputs_of", "to_arrow_array", "to_form"]
+__all__ = ["image_array", "outputs_of", "stack_pictures", "stack_rows", "to_arrow_array", "to_form"]
 
 
 def outputs_of(function: Function, raw: Any, rows: int, wanted: frozenset[str]) -> dict[str, Values]:
@@ -65,7 +65,22 @@ def stack_rows(function: Function, raw: Sequence[Any], wanted: frozenset[str]) -
 
 
 def to_form(raw: Any, output: Output, what: str) -> Values:
-    """Return raw rows as values of the declared form."""
+    """Return raw rows as values of the declared form.
+
+    Raises
+    ------
+    FunctionError
+        If they are not rows at all, or not of the shape that was declared.
+    KindError
+        If they do not fit the form.
+    """
+    if not isinstance(raw, (torch.Tensor, np.ndarray, pa.Array, pa.ChunkedArray, list)):
+        if raw is None or isinstance(raw, (str, bytes, Mapping)) or not isinstance(raw, Iterable):
+            outputs = "; declare its outputs with `to={name: kind}`" if isinstance(raw, Mapping) else ""
+            raise FunctionError(f"`{what}` must return one row per row; got {type(raw).__name__}{outputs}.")
+        raw = list(raw)
+    elif getattr(raw, "ndim", 1) == 0:
+        raise FunctionError(f"`{what}` must return one row per row; got one value {raw!r}.")
     if output.form == "pending":
         return _infer(raw)
     if output.form == "list":
@@ -78,11 +93,11 @@ def to_form(raw: Any, output: Output, what: str) -> Values:
 
 
 def _infer(raw: Any) -> Values:
-    if isinstance(raw, (torch.Tensor, np.ndarray)) and np.ndim(raw) > 1:
-        return DenseValues(to_numpy(raw) if isinstance(raw, torch.Tensor) else raw)
     if isinstance(raw, (pa.Array, pa.ChunkedArray)):
         return ArrowValues(raw)
-    if isinstance(raw, (torch.Tensor, np.ndarray)):
+    if isinstance(raw, (torch.Tensor, np.ndarray)) and raw.dtype != object:
+        if raw.ndim > 1:
+            return DenseValues(to_numpy(raw) if isinstance(raw, torch.Tensor) else raw)
         return ArrowValues(to_arrow_array(raw, None, "function"))
     items = list(raw)
     there = [item for item in items if item is not None]
@@ -93,7 +108,9 @@ def _infer(raw: Any) -> Values:
             return ListValues(items)
     if there and all(isinstance(i, (torch.Tensor, np.ndarray)) for i in there):
         shapes = {(tuple(i.shape), str(i.dtype)) for i in there}
-        if len(shapes) == 1:
+        if shapes == {((), str(there[0].dtype))}:
+            return ArrowValues(to_arrow_array(items, None, "function"))  # a loss, a score: one value per row
+        if len(shapes) == 1 and there[0].dtype != object:
             return _dense(items, Output(form="dense"), "function")
     return ListValues(items)
 
@@ -117,12 +134,15 @@ def to_arrow_array(raw: Any, dtype: str | None, what: str) -> pa.Array:
             raise KindError(f"`{what}` must give one value per row; got rows of shape {raw.shape[1:]}.")
     if isinstance(raw, (list, tuple)):
         raw = [i.item() if isinstance(i, (np.generic, torch.Tensor)) and np.ndim(i) == 0 else i for i in raw]
-    kind = None if dtype is None else pa.type_for_alias(dtype)
+    try:
+        kind = None if dtype is None else pa.type_for_alias(dtype)
+    except ValueError as error:
+        raise KindError(f"`dtype` must name a type of Arrow, 'float32' say; got {dtype!r}.") from error
     try:
         array = raw if isinstance(raw, pa.Array) else pa.array(raw)
         array = ArrowValues(array).array
         return array if kind is None or array.type == kind else array.cast(kind)
-    except (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError) as error:
+    except (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError, OverflowError, ValueError) as error:
         aim = "one type" if kind is None else f"type {kind}"
         raise KindError(f"The values of `{what}` must all have {aim}: {error}") from error
 
@@ -137,8 +157,12 @@ def _dense(raw: Any, output: Output, what: str) -> DenseValues:
         data = np.asarray(raw.to_pylist())
     else:
         data, valid = _stack(list(raw), what)
+    if data.dtype.kind not in "biufc":
+        raise KindError(f"The rows of `{what}` must be arrays of numbers; got {data.dtype}.")
     if output.shape is not None and data.shape[1:] != output.shape and len(data):
         raise FunctionError(f"`{what}` was declared with rows of shape {output.shape}; it returned {data.shape[1:]}.")
+    if output.shape is not None and data.shape[1:] != output.shape:
+        data = data.reshape((0, *output.shape))
     if output.dtype is not None and data.dtype != np.dtype(output.dtype):
         data = data.astype(output.dtype)
     return DenseValues(data, valid)
@@ -179,6 +203,49 @@ def _images(raw: Any, what: str) -> Values:
     if bad is not None:
         raise FunctionError(f"`{what}` must return pictures (PIL or uint8 arrays); got {type(bad).__name__}.")
     return ListValues([_as_picture(i, what) for i in items])
+
+
+def stack_pictures(values: Values) -> tuple[Values, dict[int, BaseException]] | None:
+    """Return pictures that were read one by one as one array, and the rows whose size is not that of the first.
+
+    None where the rows are no pictures, or one array already.
+    """
+    from PIL import Image
+
+    if not isinstance(values, ListValues):
+        return None
+    there = [i for i in values.items if i is not None]
+    if not there or not all(isinstance(i, Image.Image) for i in there):
+        return None
+    first: NDArray[np.uint8] | None = None
+    stacked = np.zeros((0, 0, 0, 0), np.uint8)
+    valid = np.zeros(len(values), np.bool_)
+    others: dict[int, BaseException] = {}
+    for position, item in enumerate(values.items):
+        if item is None:
+            continue
+        plain = item if item.mode in ("L", "RGB", "RGBA") else item.convert("RGB")
+        row = image_array(np.asarray(plain)[None], "picture")[0]
+        if first is None:
+            first, stacked = row, np.zeros((len(values), *row.shape), np.uint8)
+        if row.shape == first.shape:
+            stacked[position], valid[position] = row, True
+        else:
+            others[position] = other_size(row.shape, first.shape)
+    return ImageValues(stacked, None if valid.all() else valid), others
+
+
+def other_size(shape: tuple[int, ...], first: tuple[int, ...]) -> KindError:
+    """Return the error for a picture that does not fit into one batch with the others."""
+    if shape[:2] == first[:2]:
+        return KindError(
+            f"pictures of one batch must have one mode: this one has {shape[2]} channels, the first has {first[2]}; "
+            "convert them, or map row by row"
+        )
+    return KindError(
+        f"pictures of one batch must have one size: this one is {shape[0]}×{shape[1]} (height×width), the first is "
+        f"{first[0]}×{first[1]}; ask for one size with `.resize((height, width))`, or map row by row"
+    )
 
 
 def _as_picture(item: Any, what: str) -> Any:

@@ -6,7 +6,6 @@ A kind is a final class that adds the words of its field (`PredictionColumn.conf
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, ClassVar, Self
 
@@ -15,26 +14,36 @@ import pyarrow as pa
 import torch
 from numpy.typing import NDArray
 
-from .errors import KindError, LengthError, RowError, RowsFailedWarning, quote_cause
-from .evaluate import Evaluation, RowFailure, evaluate, is_there, positions_of, refresh
-from .expression import Concat, Map, Node, Op, Pick, Source, apply, take
-from .functions import Function, Operation, Output
+from .asking import compute_columns, read_columns, row_error, row_errors
+from .errors import RowError
+from .evaluate import is_there, refresh
+from .exporting import as_batch, values_to_arrow, values_to_numpy
+from .expression import Node, Op, Source, apply
+from .functions import Operation
 from .html import text_cell
+from .mapping import align, concat, map_columns, select_rows
 from .operations import AsForm, IsNull
-from .progress import progress_bar
+from .registry import KINDS, kind, kind_of
 from .selection import Selection
+from .sources import KnowsNulls
 from .spec import ColumnSpec
-from .values import ArrowValues, DenseValues, Values
+from .values import Values
 
-__all__ = ["KINDS", "Column", "align", "concat", "kind", "map_columns", "select_rows"]
-
-KINDS: dict[str, type[Column]] = {}
-
-
-def kind(cls: type[Column]) -> type[Column]:
-    """Register a kind of column under its name; a decorator."""
-    KINDS[cls.kind] = cls
-    return cls
+__all__ = [
+    "KINDS",
+    "Column",
+    "align",
+    "as_batch",
+    "compute_columns",
+    "concat",
+    "kind",
+    "kind_of",
+    "map_columns",
+    "read_columns",
+    "row_error",
+    "select_rows",
+    "values_to_arrow",
+]
 
 
 class Column:
@@ -90,7 +99,7 @@ class Column:
         return len(self.selection)
 
     def __getitem__(self, rows: Any) -> Any:
-        if isinstance(rows, (int, np.integer)):
+        if isinstance(rows, (int, np.integer)) and not isinstance(rows, bool):
             position = int(rows)
             if not -len(self) <= position < len(self):
                 raise IndexError(f"Row must lie in [{-len(self)}, {len(self)}); got {position}.")
@@ -125,12 +134,7 @@ class Column:
 
     def to_numpy(self) -> NDArray[Any]:
         """Return the rows as one array; null is NaN or None. Rows of several shapes give an object array."""
-        values = self.values()
-        if isinstance(values, DenseValues):
-            return _with_nan(values)
-        if isinstance(values, ArrowValues):
-            return np.asarray(values.array.to_numpy(zero_copy_only=False))
-        return _object_array(values.rows())
+        return values_to_numpy(self.values())
 
     def to_torch(self) -> torch.Tensor:
         """Return the rows as one tensor; categories as their codes, pictures as uint8 (rows, channels, height, width).
@@ -140,13 +144,15 @@ class Column:
         KindError
             If rows are null, not numbers, or of several shapes.
         """
-        return as_batch(self.values(), self)
+        return as_batch(self.values(), self.kind)
 
     def to_arrow(self) -> pa.Array:
         """Return the rows as an Arrow array; arrays of one shape become (nested) fixed-size lists."""
         return values_to_arrow(self.values())
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
+        if copy:
+            return np.array(self.to_numpy(), dtype=dtype)
         return np.asarray(self.to_numpy(), dtype=dtype)
 
     def __arrow_c_array__(self, requested_schema: Any = None) -> Any:
@@ -219,7 +225,7 @@ class Column:
         """
         evaluation = compute_columns([self], on_error=on_error, retry=retry, progress=progress)
         result = self._known()
-        result._failures = tuple(self._error(f) for f in evaluation.failures)
+        result._failures = tuple(row_errors(evaluation.failures, [self]))
         return result
 
     @property
@@ -254,7 +260,15 @@ class Column:
 
     def is_null(self) -> Column:
         """Return a lazy column of booleans: whether each row is null."""
-        return self._op(IsNull(), "scalar", ColumnSpec("scalar", "bool"), strict=False)
+
+        def build(nodes: tuple[Node, ...]) -> tuple[Node, ...]:
+            source = nodes[0].source if isinstance(nodes[0], Source) else None
+            # Pictures are null where their path is: no reason to decode them.
+            return (Source(source.nulls()) if isinstance(source, KnowsNulls) else Op(IsNull(), nodes),)
+
+        nodes, selection, keys = align([self], strict=False)
+        (node,) = apply(build, nodes, strict=False)
+        return KINDS["scalar"].over(node, selection, ColumnSpec("scalar", "bool"), keys)
 
     # Words
 
@@ -291,7 +305,8 @@ class Column:
         strict: bool = True,
     ) -> Any:
         """Return a lazy column of a cheap operation on this column and others."""
-        nodes, selection, keys = align([self, *others])
+        strict = strict and operation.strict
+        nodes, selection, keys = align([self, *others], strict=strict)
         (node,) = apply(lambda n: (Op(operation, n),), nodes, strict=strict)
         return KINDS[to].over(node, selection, spec, keys)
 
@@ -302,274 +317,4 @@ class Column:
         """Return this column with what computing has told about its rows."""
         return self._under(self.selection)
 
-    def _error(self, failure: RowFailure) -> RowError:
-        return row_error(failure, [self])
-
     __hash__ = object.__hash__
-
-
-def kind_of(to: Any) -> type[Column]:
-    """Return the class of a kind given as a class or a name."""
-    if isinstance(to, str):
-        if to not in KINDS:
-            raise KindError(f"A kind must be one of {', '.join(sorted(KINDS))}; got '{to}'.")
-        return KINDS[to]
-    if isinstance(to, type) and issubclass(to, Column):
-        return to
-    raise KindError(f"A kind must be a column class or its name; got {to!r}.")
-
-
-def select_rows(rows: Any, length: int) -> Selection:
-    """Return what an index means: a slice, a mask, row numbers (negative from the end), or a lazy column of these.
-
-    Raises
-    ------
-    LengthError
-        If a mask has another length.
-    IndexError
-        If a row number is out of range.
-    KindError
-        If it is none of these.
-    """
-    if isinstance(rows, slice):
-        return Selection(range(length)[rows])
-    if isinstance(rows, Selection):
-        return rows
-    if isinstance(rows, Column):
-        values = rows.values()
-        if not isinstance(values, ArrowValues):
-            raise KindError(f"Rows are chosen by booleans or row numbers; got a column of kind '{rows.kind}'.")
-        array = values.array
-        if pa.types.is_boolean(array.type):
-            array = array.fill_null(False)  # what is not known to hold is left out, as pandas does
-        rows = array.to_numpy(zero_copy_only=False)
-    index = np.asarray(rows.cpu() if isinstance(rows, torch.Tensor) else rows)
-    if index.ndim == 0 and isinstance(rows, range):
-        index = np.asarray(list(rows))
-    if index.dtype == bool:
-        if index.shape != (length,):
-            raise LengthError(f"A mask must have one value for each of the {length} rows; got shape {index.shape}.")
-        return Selection.from_mask(index)
-    if index.size == 0 and index.ndim == 1:
-        return Selection(np.zeros(0, np.int64))
-    if index.ndim != 1 or index.dtype.kind not in "iu":
-        raise KindError(
-            f"Rows are chosen by a slice, a mask, or whole numbers; got {index.dtype} of shape {index.shape}."
-        )
-    index = index.astype(np.int64)
-    low, high = int(index.min()), int(index.max())
-    if low < -length or high >= length:
-        raise IndexError(f"Rows must lie in [{-length}, {length}); got {low if low < -length else high}.")
-    return Selection(np.where(index < 0, index + length, index) if low < 0 else index)
-
-
-def align(columns: Sequence[Column]) -> tuple[tuple[Node, ...], Selection, Node | None]:
-    """Return the nodes of columns, the one selection under which they stand row by row, and their keys.
-
-    Raises
-    ------
-    LengthError
-        If they differ in length.
-    """
-    first = columns[0]
-    for column in columns[1:]:
-        if len(column) != len(first):
-            names = [c.name or c.kind for c in (first, column)]
-            raise LengthError(
-                f"Columns used together must have one length; '{names[0]}' has {len(first)} rows and "
-                f"'{names[1]}' has {len(column)}."
-            )
-    same_space = all(c.node.length == first.node.length for c in columns)
-    if same_space and all(first.selection.same_rows(c.selection) for c in columns[1:]):
-        keys = next((c.keys for c in columns if c.keys is not None), None)
-        return tuple(c.node for c in columns), first.selection, keys
-    keyed = next((c for c in columns if c.keys is not None), None)
-    keys = None if keyed is None or keyed.keys is None else take(keyed.keys, keyed.selection)
-    return tuple(take(c.node, c.selection) for c in columns), Selection.whole(len(first)), keys
-
-
-def map_columns(
-    columns: Sequence[Column],
-    function: Callable[..., Any],
-    *,
-    to: Any = None,
-    batched: bool | None = None,
-    batch_size: int | None = None,
-    shape: Sequence[int] | None = None,
-    dtype: str | None = None,
-    device: str = "auto",
-    version: str | None = None,
-    autocast: str | None = None,
-    channels_last: bool = False,
-) -> Any:
-    """Map a function over several columns; see `Column.map`."""
-    if not callable(function):
-        raise KindError(f"`function` must be callable; got {function!r}.")
-    if batch_size is not None and batch_size < 1:
-        raise ValueError(f"`batch_size` must be at least 1; got {batch_size}.")
-    kinds = to if isinstance(to, dict) else {"": to}
-    row_shape = None if shape is None else tuple(shape)
-    outputs = []
-    for name, one in kinds.items():
-        cls = KINDS["pending"] if one is None else kind_of(one)
-        outputs.append(Output(name, cls.form, row_shape, dtype))
-    described = Function(
-        function, tuple(outputs), isinstance(function, torch.nn.Module) if batched is None else batched,
-        batch_size, device, version, autocast, channels_last,
-    )  # fmt: skip
-    nodes, selection, keys = align(columns)
-
-    def build(inputs: tuple[Node, ...]) -> tuple[Node, ...]:
-        made = Map(described, inputs)
-        return tuple(Pick(made, o.name) for o in outputs)
-
-    picked = apply(build, nodes)
-    results = {}
-    for (name, one), node in zip(kinds.items(), picked, strict=True):
-        cls = KINDS["pending"] if one is None else kind_of(one)
-        spec = ColumnSpec(cls.kind, dtype, row_shape)
-        results[name] = cls.over(node, selection, spec, keys, name or described.name)
-    return results if isinstance(to, dict) else results[""]
-
-
-def concat(columns: Sequence[Column]) -> Any:
-    """Return the rows of several columns of one kind, one after the other; nothing is computed.
-
-    Raises
-    ------
-    KindError
-        If kinds or classes differ.
-    """
-    first = columns[0]
-    for other in columns[1:]:
-        if other.kind != first.kind:
-            raise KindError(f"Columns joined into one must be of one kind; got '{first.kind}' and '{other.kind}'.")
-        if other.spec.classes != first.spec.classes:
-            raise KindError(
-                f"Columns joined into one must have the same classes; got "
-                f"{first.spec.classes} and {other.spec.classes}."
-            )
-    node = Concat([take(c.node, c.selection) for c in columns])
-    spec = first.spec if all(c.spec == first.spec for c in columns) else first.spec.with_(dtype=None, shape=None)
-    return type(first).over(node, None, spec, None, first.name)
-
-
-def compute_columns(
-    columns: Sequence[Column], *, on_error: str = "raise", retry: bool = False, progress: bool = False
-) -> Evaluation:
-    """Compute the missing rows of several columns in one pass, without reading them."""
-    return _evaluate(columns, on_error, retry, read=False, progress=progress)
-
-
-def read_columns(columns: Sequence[Column], *, on_error: str = "raise", retry: bool = False) -> list[Values]:
-    """Return the values of several columns, computed in one pass."""
-    return _evaluate(columns, on_error, retry, read=True, progress=False).values
-
-
-def _evaluate(columns: Sequence[Column], on_error: str, retry: bool, *, read: bool, progress: bool) -> Evaluation:
-    if on_error not in ("raise", "null"):
-        raise ValueError(f"`on_error` must be 'raise' or 'null'; got {on_error!r}.")
-    bar = progress_bar if progress else None
-    evaluation = evaluate(
-        [(c.node, c.selection) for c in columns],
-        stop=on_error == "raise",
-        retry=retry,
-        read=read,
-        progress=bar,
-    )
-    if evaluation.failures:
-        first = row_error(evaluation.failures[0], columns)
-        if on_error == "raise":
-            raise first from evaluation.failures[0].cause.error
-        count = len({(f.cause.node, f.cause.row) for f in evaluation.failures})
-        warnings.warn(f"{count} rows failed and are null; the first: {first}", RowsFailedWarning, stacklevel=4)
-    return evaluation
-
-
-def row_error(failure: RowFailure, columns: Sequence[Column]) -> RowError:
-    """Return the error that names the row that failed: number, key, column, path and cause."""
-    at, at_row, error = failure.cause.node, failure.cause.row, failure.cause.error
-    row, key, asked = failure.row, None, None
-    for column in columns:
-        positions = positions_of((column.node, column.selection), failure)
-        if len(positions):
-            row, asked = int(positions[0]), column
-            if column.keys is not None:
-                one = column.selection[row : row + 1]
-                key = evaluate([(column.keys, one)]).values[0].rows()[0]
-            break
-    where = at.source.describe(at_row) if isinstance(at, Source) else None
-    label = at.label or (asked.name if asked is not None and asked.name else None)
-    words = f"Row {row}"
-    inside = ", ".join(part for part in (f"key '{key}'" if key else "", f"'{where}'" if where else "") if part)
-    words += f" ({inside})" if inside else ""
-    words += f" of column '{label}'" if label else ""
-    doing = "could not be read" if isinstance(at, Source) else f"failed in `{at!r}`"
-    return RowError(f"{words} {doing}: {quote_cause(error)}.", row=row, key=key, column=label)
-
-
-def as_batch(values: Values, column: Column) -> torch.Tensor:
-    """Return values as one tensor, or say why they are not one."""
-    valid = values.valid()
-    if valid is not None:
-        raise KindError(
-            f"A tensor has no null, and {int((~valid).sum())} of {len(valid)} rows of this "
-            f"{column.kind} column are null; "
-            "drop them first: panel[~column.is_null()]."
-        )
-    batch = values.batch()
-    if isinstance(batch, torch.Tensor):
-        return batch
-    from .coerce import to_form
-
-    dense = to_form(
-        batch,
-        Output("", KINDS[column.kind].form if column.form in ("dense", "image") else "dense"),
-        column.kind,
-    )
-    stacked = dense.batch()
-    if isinstance(stacked, list):
-        arrays = [np.asarray(item) for item in stacked]
-        if len({a.shape for a in arrays}) != 1:
-            raise KindError(
-                "Pictures of several sizes are not one tensor; ask for one size with `.resize((height, width))`."
-            )
-        from .coerce import image_array
-        from .values import ImageValues
-
-        return ImageValues(image_array(np.stack(arrays), column.kind)).batch()
-    result: torch.Tensor = stacked
-    return result
-
-
-def values_to_arrow(values: Values) -> pa.Array:
-    """Return values as an Arrow array."""
-    if isinstance(values, ArrowValues):
-        return values.array
-    if isinstance(values, DenseValues):
-        valid = values.valid()
-        array = pa.array(np.ascontiguousarray(values.data).reshape(-1))
-        for size in reversed(values.data.shape[1:]):
-            array = pa.FixedSizeListArray.from_arrays(array, max(size, 1)) if size else array
-        return array if valid is None else pa.array(array.to_pylist(), array.type, mask=~valid)
-    rows = values.rows()
-    try:
-        return pa.array(rows)
-    except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
-        raise KindError(f"These objects have no form in Arrow: {error}") from error
-
-
-def _with_nan(values: DenseValues) -> NDArray[Any]:
-    valid = values.valid()
-    if valid is None:
-        return values.data
-    data = values.data.astype(np.result_type(values.data.dtype, np.float32), copy=True)
-    data[~valid] = np.nan
-    return data
-
-
-def _object_array(rows: list[Any]) -> NDArray[Any]:
-    array = np.empty(len(rows), object)
-    for position, row in enumerate(rows):
-        array[position] = row
-    return array

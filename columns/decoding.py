@@ -12,12 +12,13 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
+from .coerce import other_size
 from .errors import KindError
 from .reading import PIECE, Buffers, Reading, pool, read_rows
 from .selection import Selection
-from .sources import Files, SlowSource, _hash_arrow
+from .sources import ArrowSource, Files, RowSource, SlowSource, _hash_arrow
 from .values import ImageValues, picture
 
 __all__ = ["EncodedImages"]
@@ -55,7 +56,7 @@ class EncodedImages(SlowSource):
         self.size = size
         self.reduced = reduced
         self._least = 0
-        self._likes: dict[Any, EncodedImages] = {}
+        self._likes: dict[Any, Any] = {}
 
     def __len__(self) -> int:
         return len(self.encoded)
@@ -65,14 +66,16 @@ class EncodedImages(SlowSource):
         # The same request gives the same source, so that what was computed from it is found again.
         if (size, reduced) not in self._likes:
             self._likes[size, reduced] = EncodedImages(self.encoded, self.mode, size, reduced)
-        return self._likes[size, reduced]
+        sized: EncodedImages = self._likes[size, reduced]
+        return sized
 
     def at_least(self, height: int) -> EncodedImages:
         """Return the same pictures as the decoder gives them at no less than that height: for thumbnails."""
         if height not in self._likes:
             self._likes[height] = EncodedImages(self.encoded, self.mode, self.size, self.reduced)
             self._likes[height]._least = height
-        return self._likes[height]
+        drafted: EncodedImages = self._likes[height]
+        return drafted
 
     def rebase(self, base: str | os.PathLike[str]) -> EncodedImages:
         """Return the same pictures under another base directory.
@@ -132,11 +135,23 @@ class EncodedImages(SlowSource):
             try:
                 raw = self._raw(row)
                 if raw is not None:
-                    with Image.open(raw if isinstance(raw, Path) else io.BytesIO(raw)) as image:
+                    with _opened(raw) as image:
                         return image.height, image.width
-            except (OSError, ValueError):  # reported when the row itself is decoded
+            except Exception:  # noqa: BLE001 - whatever it is, it is reported when the row itself is decoded
                 continue
         return 1, 1
+
+    def row_bytes(self) -> int:
+        height, width = self.size or self._first_size(list(range(min(3, len(self)))))
+        return height * width * _CHANNELS[self.mode]
+
+    def nulls(self) -> RowSource:
+        """Return which rows are null, as booleans: known without a look at any file."""
+        if "nulls" not in self._likes:
+            encoded = self.encoded.paths if isinstance(self.encoded, Files) else self.encoded
+            self._likes["nulls"] = ArrowSource(encoded.is_null())
+        known: RowSource = self._likes["nulls"]
+        return known
 
     def _raw(self, row: int) -> Path | bytes | None:
         if isinstance(self.encoded, Files):
@@ -150,7 +165,7 @@ class EncodedImages(SlowSource):
             array = np.asarray(self._open(raw))
         if not np.shares_memory(array, out):
             if array.shape[:2] != out.shape[:2]:
-                raise _other_size(array.shape[:2], out)
+                raise other_size(array.shape, out.shape)
             out[...] = array.reshape(out.shape)
 
     def _jpeg(self, raw: Path | bytes, out: NDArray[np.uint8] | None) -> tuple[Path | bytes, NDArray[np.uint8] | None]:
@@ -177,15 +192,17 @@ class EncodedImages(SlowSource):
         return data, resized.reshape((*self.size, _CHANNELS[self.mode]))
 
     def _open(self, raw: Path | bytes) -> Image.Image:
-        with Image.open(raw if isinstance(raw, Path) else io.BytesIO(raw)) as image:
+        with _opened(raw) as image:
             if self.size is not None and self.reduced:
                 image.draft(self.mode, (self.size[1], self.size[0]))
             elif self._least:
                 image.draft(self.mode, (1, self._least))
+            elif self.mode == "L":
+                image.draft("L", image.size)  # of JPEG the brightness as stored, which the other decoder gives too
             image.load()
             # `convert` copies even when there is nothing to convert.
-            converted = image if image.mode == self.mode else image.convert(self.mode)
-            return self._resized(converted) if self.size is not None else converted.copy()
+            converted = image.copy() if image.mode == self.mode else _converted(image, self.mode)
+            return self._resized(converted) if self.size is not None else converted
 
     def _resized(self, image: Image.Image) -> Image.Image:
         assert self.size is not None
@@ -195,7 +212,9 @@ class EncodedImages(SlowSource):
         return image.resize((self.size[1], self.size[0]), Image.Resampling.BILINEAR, reducing_gap=gap)
 
     def digest(self) -> str:
-        content = self.encoded.digest() if isinstance(self.encoded, Files) else _hash_arrow(self.encoded)
+        # Files, and bytes that lie in a saved panel, know theirs.
+        known = getattr(self.encoded, "digest", None)
+        content = _hash_arrow(self.encoded) if known is None else known()
         return f"{self.mode} {self.size} {self.reduced} {content}"
 
     def describe(self, row: int) -> str | None:
@@ -213,11 +232,21 @@ class EncodedImages(SlowSource):
         return f"<{len(self)} {place} as {self.mode}{size}>"
 
 
-def _other_size(size: tuple[int, ...], out: NDArray[np.uint8]) -> KindError:
-    return KindError(
-        f"pictures of one batch must have one size: this one is {size[0]}×{size[1]} (height×width), the first is "
-        f"{out.shape[0]}×{out.shape[1]}; ask for one size with `.resize((height, width))`, or map row by row"
-    )
+def _opened(raw: Path | bytes) -> Image.Image:
+    try:
+        return Image.open(raw if isinstance(raw, Path) else io.BytesIO(raw))
+    except UnidentifiedImageError:
+        # Pillow names the object that holds the bytes, which tells nobody anything.
+        raise UnidentifiedImageError("not a picture, or in a format that Pillow does not read") from None
+
+
+def _converted(image: Image.Image, mode: str) -> Image.Image:
+    if image.mode.startswith("I;16"):
+        # Pillow cuts 16-bit greys off at 255; what a person sees is their high byte.
+        image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
+    elif image.mode == "P" and isinstance(image.info.get("transparency"), bytes):
+        image = image.convert("RGBA")  # the colours are the same; Pillow warns about the short way
+    return image if image.mode == mode else image.convert(mode)
 
 
 @functools.cache

@@ -8,10 +8,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from .expression import Concat, Map, Node, Op, Pick, Source, Take, walk
+from .causes import Cause
+from .expression import Concat, Map, Node, Op, Pick, Source, Take, digests, walk
 from .functions import weights_digest, weights_stamp
-from .memo import FAILED, MISSING, Cause, KeptRows, Memo
-from .results import results_directory
+from .memo import FAILED, MISSING, KeptRows, Memo
+from .results import results_directory, results_kept
 from .selection import Selection
 
 __all__ = ["Pass", "StoredFailure", "concat_parts", "kept_rows", "missing_rows", "passes_over"]
@@ -80,15 +81,18 @@ def _look_up_memos(nodes: Sequence[Node]) -> bool:
 
     Says whether there is any map.
     """
-    files: dict[Node, int] = {}
+    # A number for the state of each node that only grows, so that the sum over inputs changes whenever one of
+    # them does: a memo's number stands for the weights and files of all that lies below it.
+    state: dict[Node, int] = {}
     weights: dict[int, object] = {}
+    content: dict[Node, str | None] | None = None
     found = False
     for node in nodes:  # inputs before users
         if isinstance(node, Source):
-            files[node] = node.source.state()
+            state[node] = node.source.state()
             continue
-        # States only grow, so their sum changes whenever one of them does.
-        files[node] = sum(files[i] for i in node.inputs)
+        below = sum(state[i] for i in set(node.inputs))
+        state[node] = below
         if not isinstance(node, Map):
             continue
         found = True
@@ -96,12 +100,15 @@ def _look_up_memos(nodes: Sequence[Node]) -> bool:
         for module in modules:
             if id(module) not in weights:
                 weights[id(module)] = weights_stamp([module])
-        stamp = (files[node], [weights[id(m)] for m in modules])
+        stamp = (below, [weights[id(m)] for m in modules])
         if node.memo is None or node.memo.stamp != stamp:
-            node.memo = Memo(node.length, node.function.outputs, results_directory(node))
+            if content is None:
+                content = digests(nodes) if results_kept() else {}
+            node.memo = Memo(node.length, node.function.outputs, results_directory(content.get(node)))
             node.memo.stamp = stamp
             if sum(t.nbytes for m in modules for t in m.parameters()) <= _FULL_HASH_BYTES:
                 node.memo.weights = tuple(weights_digest(m) for m in modules)
+        state[node] = node.memo.number
     return found
 
 
@@ -127,14 +134,14 @@ def missing_rows(
     nodes = list(walk(node for node, _ in targets))
     if not _look_up_memos(nodes):
         return {}, []
-    demand: dict[Node, list[Selection]] = {}
+    demand = _Demand()
     for node, rows in targets:
-        demand.setdefault(node, []).append(rows)
+        demand.add(node, rows)
     missing: dict[Pick, NDArray[np.int64]] = {}
     failed: list[StoredFailure] = []
     for node in reversed(nodes):  # users before what they use
-        wanted = demand.pop(node, None)
-        if wanted is None or isinstance(node, Source):
+        wanted = demand.pop(node)
+        if not wanted or isinstance(node, Source):
             continue
         if isinstance(node, Pick):
             kept = kept_rows(node)
@@ -150,7 +157,7 @@ def missing_rows(
             need = rows_[state == MISSING]
             if need.size:
                 missing[node] = need
-                demand.setdefault(node.map, []).append(Selection(need))
+                demand.add(node.map, Selection(need))
         elif isinstance(node, Map):
             rows = Selection(_union(wanted))
             for name in node.function.in_advance:
@@ -158,22 +165,38 @@ def missing_rows(
                 state = kept_rows(extra).state[rows.indices()]
                 missing[extra] = rows.indices()[state == MISSING]
             for inner in node.inputs:
-                demand.setdefault(inner, []).append(rows)
+                demand.add(inner, rows)
         elif isinstance(node, Op):
             for inner in node.inputs:
-                demand.setdefault(inner, []).extend(wanted)
+                for want in wanted:
+                    demand.add(inner, want)
         elif isinstance(node, Take):
             for want in wanted:
                 below = node.selection.compose(want)
                 if below.nullable:
                     index = below.indices()
                     below = Selection(index[index >= 0])
-                demand.setdefault(node.inputs[0], []).append(below)
+                demand.add(node.inputs[0], below)
         elif isinstance(node, Concat):
             for want in wanted:
                 for part, _, inner_rows in concat_parts(node, want):
-                    demand.setdefault(part, []).append(inner_rows)
+                    demand.add(part, inner_rows)
     return missing, failed
+
+
+class _Demand:
+    """The rows wanted of each node; the same selection once, or diamonds would double the work at every step."""
+
+    def __init__(self) -> None:
+        self._of: dict[Node, dict[int, Selection]] = {}
+
+    def add(self, node: Node, rows: Selection) -> None:
+        """Note that some rows of a node are wanted."""
+        self._of.setdefault(node, {})[id(rows)] = rows
+
+    def pop(self, node: Node) -> list[Selection]:
+        """Return what is wanted of a node, and forget it."""
+        return list(self._of.pop(node, {}).values())
 
 
 def concat_parts(node: Concat, rows: Selection) -> list[tuple[Node, NDArray[np.int64] | slice, Selection]]:
@@ -234,3 +257,60 @@ def _union(selections: Sequence[Selection]) -> NDArray[np.int64]:
             return np.arange(r.start, r.stop, r.step) if r.step > 0 else np.arange(r.start, r.stop, r.step)[::-1]
         return np.unique(selections[0].indices())
     return np.unique(np.concatenate([s.indices() for s in selections]))
+
+
+def read_below(node: Node) -> list[Node]:
+    """Return the nodes that reading `node` would reach if all its costly parts were there."""
+    found, stack = [], [node]
+    seen = {node}
+    while stack:
+        n = stack.pop()
+        found.append(n)
+        if not isinstance(n, Pick):
+            fresh = [i for i in n.inputs if i not in seen]
+            seen.update(fresh)
+            stack.extend(fresh)
+    return found
+
+
+def rows_below(target: Target, below: Node) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return the positions in `target` whose value rests on rows of the node `below`, and which rows those are."""
+    node, rows = target
+    there = rows.indices() >= 0
+    above: dict[Node, list[tuple[NDArray[np.int64], NDArray[np.int64]]]] = {
+        node: [(np.flatnonzero(there), rows.indices()[there])]
+    }
+    found: list[tuple[NDArray[np.int64], NDArray[np.int64]]] = []
+    for n in reversed(list(walk([node]))):  # users before what they use
+        for positions, index in above.pop(n, []):
+            if n is below:
+                found.append((positions, index))
+            elif isinstance(n, Take):
+                inner = n.selection.compose(Selection(index)).indices()
+                there = inner >= 0
+                above.setdefault(n.inputs[0], []).append((positions[there], inner[there]))
+            elif isinstance(n, Concat):
+                for part, where, rows_inside in concat_parts(n, Selection(index)):
+                    above.setdefault(part, []).append((positions[where], rows_inside.indices()))
+            else:
+                for i in set(n.inputs):
+                    entries = above.setdefault(i, [])
+                    if not any(p is positions and r is index for p, r in entries):
+                        entries.append((positions, index))
+    if not found:
+        return np.array([], np.int64), np.array([], np.int64)
+    return np.concatenate([p for p, _ in found]), np.concatenate([r for _, r in found])
+
+
+def failed_positions(target: Target) -> dict[int, Cause]:
+    """Return the positions in `target` that rest on a row which failed before, and why it did."""
+    found: dict[int, Cause] = {}
+    for node in read_below(target[0]):
+        if not isinstance(node, Pick) or node.map.memo is None or not node.map.memo.failures:
+            continue
+        state = kept_rows(node).state
+        positions, rows = rows_below(target, node)
+        lost = state[rows] == FAILED
+        for position, row in zip(positions[lost].tolist(), rows[lost].tolist(), strict=True):
+            found.setdefault(position, node.map.memo.failures[row])
+    return found

@@ -50,10 +50,11 @@ class Placed:
         Where its inputs belong.
     """
 
-    __slots__ = ("_float", "call", "device", "function")
+    __slots__ = ("_float", "call", "device", "function", "takes_wanted")
 
     def __init__(self, function: Function) -> None:
         self.function = function
+        self.takes_wanted = function.takes_wanted  # asked once here: looking at signatures is slow
         self.call, self.device = place(function)
         self._float: torch.dtype | None = None
         if isinstance(self.call, nn.Module):

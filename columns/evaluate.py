@@ -6,18 +6,15 @@ import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-import numpy as np
-from numpy.typing import NDArray
-
-from .demand import Target, concat_parts, missing_rows, passes_over
-from .expression import Concat, Map, Node, Pick, Source, Take, walk
+from .demand import Target, missing_rows, passes_over, read_below, rows_below
+from .expression import Map, Node, Source, Take, walk
 from .functions import weights_digest
 from .gather import gather
 from .passes import RowFailure, run_pass
 from .selection import Selection
 from .values import Values
 
-__all__ = ["Evaluation", "RowFailure", "evaluate", "is_there", "positions_of", "refresh"]
+__all__ = ["Evaluation", "RowFailure", "evaluate", "is_there", "refresh", "rows_below"]
 
 # One evaluation at a time: memos and modules are shared by whoever asks. Readers work in threads beneath it.
 _lock = threading.RLock()
@@ -59,6 +56,7 @@ def evaluate(
     Evaluation
         With `stop` and a failure, there are no values.
     """
+    targets = [_without_no_row(t) for t in targets]
     with _lock:
         missing, lost = missing_rows(targets, retry=retry)
         failures = [RowFailure(f.node, f.row, f.cause) for f in lost]
@@ -80,55 +78,22 @@ def evaluate(
 
 def is_there(targets: Sequence[Target]) -> bool:
     """Say whether `targets` can be read without computing anything and without reading a file."""
+    targets = [_without_no_row(t) for t in targets]
     with _lock:
-        if any(isinstance(n, Source) and n.source.slow for node, _ in targets for n in _read_below(node)):
+        if any(isinstance(n, Source) and n.source.slow for node, _ in targets for n in read_below(node)):
             return False
         missing, failed = missing_rows(targets, retry=False)
         return not missing and not failed
 
 
+def _without_no_row(target: Target) -> Target:
+    """Return the same rows, those that an outer join did not find put into the expression, which makes them null."""
+    node, rows = target
+    return (Take(node, rows), Selection.whole(len(rows))) if rows.nullable else target
+
+
 def _ignore(rows: int) -> None:
     """Tell nobody."""
-
-
-def _read_below(node: Node) -> list[Node]:
-    """Return the nodes that reading `node` would reach if all its costly parts were there."""
-    found, stack = [], [node]
-    seen = {node}
-    while stack:
-        n = stack.pop()
-        found.append(n)
-        if not isinstance(n, Pick):
-            fresh = [i for i in n.inputs if i not in seen]
-            seen.update(fresh)
-            stack.extend(fresh)
-    return found
-
-
-def positions_of(target: Target, failure: RowFailure) -> NDArray[np.int64]:
-    """Return the positions in `target` whose value rests on the row that failed."""
-    node, rows = target
-    above: dict[Node, list[tuple[NDArray[np.int64], NDArray[np.int64]]]] = {
-        node: [(np.arange(len(rows)), rows.indices())]
-    }
-    found: list[NDArray[np.int64]] = []
-    for n in reversed(list(walk([node]))):  # users before what they use
-        for positions, index in above.pop(n, []):
-            if n is failure.node:
-                found.append(positions[index == failure.row])
-            elif isinstance(n, Take):
-                below = n.selection.compose(Selection(index)).indices()
-                there = below >= 0
-                above.setdefault(n.inputs[0], []).append((positions[there], below[there]))
-            elif isinstance(n, Concat):
-                for part, where, rows_inside in concat_parts(n, Selection(index)):
-                    above.setdefault(part, []).append((positions[where], rows_inside.indices()))
-            else:
-                for inner in set(n.inputs):
-                    entries = above.setdefault(inner, [])
-                    if not any(p is positions and i is index for p, i in entries):
-                        entries.append((positions, index))
-    return np.unique(np.concatenate(found)) if found else np.array([], np.int64)
 
 
 def refresh(nodes: Sequence[Node]) -> bool:

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from .memo import Memo
     from .sources import RowSource
 
-__all__ = ["Concat", "Map", "Node", "Op", "Pick", "Source", "Take", "apply", "digest", "take", "walk"]
+__all__ = ["Concat", "Map", "Node", "Op", "Pick", "Source", "Take", "apply", "digest", "digests", "take", "walk"]
 
 N = TypeVar("N", bound="Node")
 
@@ -103,7 +103,16 @@ class Take(Node):
     selection: Selection
 
     def __new__(cls, base: Node, selection: Selection) -> Take:
-        return _interned((cls, base, id(selection)), lambda: cls._make(base, selection))
+        # Comparing row numbers would cost too much here: panels share selection objects, and ranges compare at once.
+        rows = id(selection) if selection.range is None else selection.range
+        return _interned((cls, base, rows), lambda: cls._make(base, selection))
+
+    @classmethod
+    def by_content(cls, node: Take) -> Take:
+        """Return the one node for these rows of that base, whichever selection object they came under."""
+        if node.selection.range is not None:
+            return node
+        return _interned((cls, node.inputs[0], node.selection.digest()), lambda: node)
 
     @classmethod
     def _make(cls, base: Node, selection: Selection) -> Take:
@@ -144,7 +153,7 @@ class Concat(Node):
         return node
 
     def words(self, inner: Sequence[str]) -> str:
-        return f"concat({', '.join(inner[:3])}{', ...' if len(inner) > 3 else ''})"
+        return f"concat({', '.join(inner)}{', ...' if len(self.inputs) > len(inner) else ''})"
 
     def own_digest(self) -> str | None:
         return str(len(self.inputs))
@@ -158,7 +167,8 @@ class Op(Node):
     operation: Operation
 
     def __new__(cls, operation: Operation, inputs: tuple[Node, ...]) -> Op:
-        return _interned((cls, operation, *inputs), lambda: cls._make(operation, inputs))
+        # The words count as well: 1, 1.0 and True are equal in Python, and so are 0.0 and -0.0.
+        return _interned((cls, operation, repr(operation), *inputs), lambda: cls._make(operation, inputs))
 
     @classmethod
     def _make(cls, operation: Operation, inputs: tuple[Node, ...]) -> Op:
@@ -301,15 +311,20 @@ def digest(node: Node) -> str | None:
     Data count with their content, files with path, size and time of change, functions with their name,
     declared version and weights. A lambda or an opaque callable has no such hash.
     """
+    return digests(walk([node]))[node]
+
+
+def digests(nodes: Iterable[Node]) -> dict[Node, str | None]:
+    """Return the `digest` of each of `nodes`, which come with all that they rest on, inputs before users."""
     known: dict[Node, str | None] = {}
-    for n in walk([node]):
+    for n in nodes:
         own, inner = n.own_digest(), [known[i] for i in n.inputs]
         if own is None or None in inner:
             known[n] = None
         else:
             text = "\x1f".join([type(n).__name__, own, *map(str, inner)])
             known[n] = hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
-    return known[node]
+    return known
 
 
 def _interned(key: tuple[Any, ...], make: Callable[[], N]) -> N:
@@ -331,4 +346,6 @@ def _one_length(inputs: tuple[Node, ...]) -> int:
 def _in_words(node: Node, depth: int) -> str:
     if depth == 0:
         return "..."
-    return node.words([_in_words(n, depth - 1) for n in node.inputs])
+    # Of many parts joined into one, the first few are enough.
+    inner = node.inputs[:3] if isinstance(node, Concat) else node.inputs
+    return node.words([_in_words(n, depth - 1) for n in inner])

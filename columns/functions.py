@@ -17,6 +17,7 @@ import torch
 from torch import nn
 
 from .errors import FunctionError
+from .modules import modules_of
 from .values import Values
 
 __all__ = [
@@ -196,62 +197,6 @@ def _structure(module: nn.Module) -> str:
     return hashlib.blake2b(repr(module).encode(), digest_size=8).hexdigest()
 
 
-def modules_of(call: Any) -> tuple[nn.Module, ...]:
-    """Return the torch modules that a callable rests on, as far as can be seen.
-
-    Looks at the callable itself, a bound method's object, a partial's arguments, a function's closure and
-    the globals that it names, and the attributes of a callable object.
-    """
-    found: dict[int, nn.Module] = {}
-    seen: set[int] = set()
-    stack: list[tuple[Any, int]] = [(call, 0)]
-    while stack:
-        thing, depth = stack.pop()
-        if id(thing) in seen or depth > 3:
-            continue
-        seen.add(id(thing))
-        if isinstance(thing, nn.Module):
-            found[id(thing)] = thing
-        else:
-            stack.extend((part, depth + 1) for part in _parts(thing))
-    return tuple(found.values())
-
-
-def _parts(thing: Any) -> Iterator[Any]:
-    if isinstance(thing, functools.partial):
-        yield thing.func
-        yield from thing.args
-        yield from thing.keywords.values()
-    elif isinstance(thing, types.MethodType):
-        yield thing.__self__
-        yield thing.__func__
-    elif isinstance(thing, types.FunctionType):
-        for cell in thing.__closure__ or ():
-            try:
-                yield cell.cell_contents
-            except ValueError:  # a name that is not bound yet
-                continue
-        for name in thing.__code__.co_names:
-            value = thing.__globals__.get(name)
-            if isinstance(value, nn.Module) or _holds_module(value):
-                yield value
-    elif isinstance(thing, (list, tuple)) and len(thing) <= 32:
-        yield from thing
-    elif isinstance(thing, dict) and len(thing) <= 32:
-        yield from thing.values()
-    elif hasattr(thing, "__dict__") and not isinstance(thing, (type, types.ModuleType)):
-        yield from vars(thing).values()
-        wrapped = getattr(type(thing), "__slots__", ())
-        yield from (getattr(thing, s) for s in wrapped if isinstance(s, str) and hasattr(thing, s))
-
-
-def _holds_module(value: Any) -> bool:
-    """Say whether a global is an object around a module: a classifier, not a function or a library."""
-    if isinstance(value, (type, types.ModuleType, types.FunctionType, types.BuiltinFunctionType)):
-        return False
-    return any(isinstance(v, nn.Module) for v in getattr(value, "__dict__", {}).values())
-
-
 def weights_stamp(modules: Sequence[nn.Module]) -> tuple[Any, ...]:
     """Return what tells one state of the weights from another, cheaply.
 
@@ -310,8 +255,8 @@ def check_rows(name: str, got: int, expected: int) -> None:
 
 
 def to_numpy(tensor: torch.Tensor) -> np.ndarray[Any, Any]:
-    """Return a tensor as an array of its own on the host; bfloat16, which NumPy lacks, becomes float32."""
+    """Return a tensor as an array on the host, shared if it is there; bfloat16, which NumPy lacks, becomes float32."""
     tensor = tensor.detach()
     if tensor.dtype == torch.bfloat16:
         tensor = tensor.float()
-    return tensor.cpu().numpy()
+    return tensor.resolve_conj().resolve_neg().cpu().numpy()

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 
 import numpy as np
 
+from .causes import Cause
 from .demand import Target, concat_parts, kept_rows
+from .errors import FunctionError
 from .expression import Concat, Node, Op, Pick, Source, Take
-from .memo import Cause
+from .memo import MISSING
 from .selection import Selection
 from .sources import SlowSource
 from .values import Values, concatenate
@@ -21,23 +24,30 @@ def gather(targets: Sequence[Target]) -> tuple[list[Values], list[Cause]]:
 
     Iterative, and each node is read once for the same rows: expressions may be deep, and share much.
     """
-    done: dict[tuple[Node, int], Values] = {}
     needs: dict[tuple[Node, int], list[Target]] = {}
-    failures: list[Cause] = []
-    stack: list[Target] = list(targets)
+    order: list[Target] = []
+    stack: list[tuple[Target, bool]] = [(t, False) for t in targets]
     while stack:
-        node, rows = stack[-1]
+        (node, rows), ready = stack.pop()
         key = (node, id(rows))
-        if key in done:
-            stack.pop()
-            continue
-        if key not in needs:
-            # Held in `needs`, so that the ids of selections stay theirs until the end.
+        if ready:
+            order.append((node, rows))
+        elif key not in needs:
+            # Held in `needs` and `order`, so that the ids of selections stay theirs until the end.
             needs[key] = _inputs(node, rows)
-            stack.extend(needs[key])
-            continue
-        stack.pop()
-        done[key] = _combine(node, rows, [done[n, id(r)] for n, r in needs[key]], failures)
+            stack.append(((node, rows), True))
+            stack.extend((inner, False) for inner in needs[key])
+    # How often each is still to be used: a long chain of operations must not hold every column between.
+    users = Counter((n, id(r)) for inner in (*needs.values(), targets) for n, r in inner)
+    done: dict[tuple[Node, int], Values] = {}
+    failures: list[Cause] = []
+    for node, rows in order:
+        inner = needs[node, id(rows)]
+        done[node, id(rows)] = _combine(node, rows, [done[n, id(r)] for n, r in inner], failures)
+        for n, r in inner:
+            users[n, id(r)] -= 1
+            if not users[n, id(r)]:
+                del done[n, id(r)]
     return [done[node, id(rows)] for node, rows in targets], failures
 
 
@@ -64,7 +74,11 @@ def _combine(node: Node, rows: Selection, inputs: list[Values], failures: list[C
         failures.extend(Cause(failed[p], node, rows.at(p)) for p in sorted(failed))
         return values
     if isinstance(node, Pick):
-        return kept_rows(node).read(rows)
+        kept = kept_rows(node)
+        if (kept.state[rows.indices()] == MISSING).any():
+            # Never null for want of a value: a function that changes its own model, or asks for its own result.
+            raise FunctionError(f"`{node!r}` lost rows while they were computed: its model or files changed meanwhile.")
+        return kept.read(rows)
     if isinstance(node, Op):
         return node.operation(*inputs)
     if isinstance(node, Take):

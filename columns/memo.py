@@ -8,32 +8,29 @@ all memos, then move to a file; with a results directory they are written there 
 from __future__ import annotations
 
 import itertools
-import json
-import os
+import math
 import tempfile
 import weakref
-from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import torch
 from numpy.typing import NDArray
 
+from .causes import Cause
 from .errors import FunctionError
 from .functions import Output
+from .rowfile import Layout, RowFile, open_results, start_results
 from .selection import Selection
-from .values import ArrowValues, DenseValues, ImageValues, ListValues, Values
-
-if TYPE_CHECKING:
-    from .expression import Node
+from .values import ArrowValues, DenseValues, ImageValues, ListValues, Values, read_only
 
 __all__ = [
     "FAILED",
     "MISSING",
     "NULL",
     "THERE",
-    "Cause",
     "KeptRows",
     "Memo",
     "memory_budget",
@@ -41,25 +38,6 @@ __all__ = [
 ]
 
 MISSING, THERE, NULL, FAILED = 0, 1, 2, 3
-
-
-@dataclass(frozen=True)
-class Cause:
-    """Why a row failed.
-
-    Attributes
-    ----------
-    error : BaseException
-        What was raised.
-    node : Node
-        The source that could not read it, or the map whose function raised.
-    row : int
-        Its number in the rows of `node`.
-    """
-
-    error: BaseException
-    node: Node
-    row: int
 
 
 class _Ledger:
@@ -106,28 +84,6 @@ def set_memory_budget(size: int) -> None:
     _ledger.settle()
 
 
-class _File:
-    """Rows of fixed size in a file, written and read in runs (mapped pages would count as memory)."""
-
-    def __init__(self, handle: IO[bytes], row_bytes: int) -> None:
-        self.handle = handle
-        self.row_bytes = row_bytes
-
-    def write(self, rows: NDArray[np.int64], data: NDArray[Any]) -> None:
-        raw = np.ascontiguousarray(data).reshape(len(rows), -1).view(np.uint8)
-        for start, stop in _runs(rows):
-            self.handle.seek(int(rows[start]) * self.row_bytes)
-            self.handle.write(raw[start:stop].data)
-        self.handle.flush()
-
-    def read(self, rows: NDArray[np.int64], shape: tuple[int, ...], dtype: np.dtype[Any]) -> NDArray[Any]:
-        out = np.zeros((len(rows), self.row_bytes), np.uint8)
-        for start, stop in _runs(rows):
-            self.handle.seek(int(rows[start]) * self.row_bytes)
-            self.handle.readinto(out[start:stop].data)  # type: ignore[attr-defined]
-        return out.reshape(-1).view(dtype).reshape(len(rows), *shape)
-
-
 class KeptRows:
     """The kept rows of one output.
 
@@ -139,6 +95,11 @@ class KeptRows:
         What they were declared to be.
     directory : Path, optional
         Where they survive the process.
+
+    Attributes
+    ----------
+    state : ndarray of uint8, shape (length,)
+        `MISSING`, `THERE`, `NULL` or `FAILED`, for each row.
     """
 
     def __init__(self, length: int, output: Output, directory: Path | None = None) -> None:
@@ -147,14 +108,15 @@ class KeptRows:
         self.state = np.zeros(length, np.uint8)
         self._form: type[Values] | None = None
         self._arrow_type: pa.DataType | None = None
+        # One of the three holds the values: an array, a file, or a list of objects.
         self._dense: NDArray[Any] | None = None
+        self._file: RowFile | None = None
         self._objects: list[Any] | None = None
-        self._file: _File | None = None
         self._shape: tuple[int, ...] = ()
         self._dtype: np.dtype[Any] = np.dtype(np.float32)
         self._stored = 0
         self._directory = directory
-        self._state_file: _File | None = None
+        self._state_file: RowFile | None = None
         if directory is not None:
             self._reopen(directory)
         _ledger.kept.add(self)
@@ -162,11 +124,17 @@ class KeptRows:
     @property
     def bytes_in_memory(self) -> int:
         """Bytes of the rows that were stored in memory."""
-        return self._stored * self._row_bytes if self._dense is not None else 0
+        return self._stored * self.row_bytes if self._dense is not None else 0
 
     @property
-    def _row_bytes(self) -> int:
-        return int(np.prod(self._shape, dtype=np.int64)) * self._dtype.itemsize
+    def row_bytes(self) -> int:
+        """Bytes of one row, where rows are of one size."""
+        return math.prod(self._shape) * self._dtype.itemsize
+
+    @property
+    def holds_objects(self) -> bool:
+        """Whether rows are kept as Python objects, which may be views of what they were made from."""
+        return self._objects is not None
 
     def store(self, rows: NDArray[np.int64], values: Values) -> None:
         """Keep the values of some rows; null values are kept as null."""
@@ -182,7 +150,7 @@ class KeptRows:
         self._set_state(rows, state)
         if self._dense is not None:
             self._stored += len(there)
-            _ledger.add(len(there) * self._row_bytes)
+            _ledger.add(len(there) * self.row_bytes)
 
     def mark(self, rows: NDArray[np.int64], state: int) -> None:
         """Set the state of rows without values."""
@@ -191,8 +159,8 @@ class KeptRows:
     def read(self, rows: Selection) -> Values:
         """Return rows that are there; null and failed ones are null."""
         r = rows.range
-        whole_run = r is not None and r.step == 1
-        state = self.state[r.start : r.stop] if r is not None and whole_run else self.state[rows.indices()]
+        run = None if r is None or r.step != 1 else slice(r.start, r.stop)
+        state = self.state[rows.indices() if run is None else run]
         valid = state == THERE
         mask = None if valid.all() else valid
         if self._objects is not None:
@@ -202,7 +170,8 @@ class KeptRows:
                 return ArrowValues(pa.array(items, self._arrow_type))
             return ListValues(items)
         if self._dense is not None:
-            data = self._dense[r.start : r.stop] if r is not None and whole_run else self._dense[rows.indices()]
+            # A run is a view that may not be written to: what is kept must not change under whoever reads it.
+            data = self._dense[rows.indices()] if run is None else read_only(self._dense[run])
         elif self._file is not None:
             data = self._file.read(rows.indices(), self._shape, self._dtype)
         else:
@@ -216,7 +185,7 @@ class KeptRows:
         """Move the values from memory to a temporary file."""
         if self._dense is None:
             return
-        file = _File(tempfile.TemporaryFile(buffering=0), self._row_bytes)  # noqa: SIM115
+        file = _temporary(self.row_bytes)
         rows = np.flatnonzero(self.state == THERE)
         for start in range(0, len(rows), 4096):
             some = rows[start : start + 4096]
@@ -234,41 +203,36 @@ class KeptRows:
             return DenseValues(blank, np.zeros(length, np.bool_) if length else None)
         return ListValues([None] * length)
 
+    # Writing. A declared output must stay what the first rows were, a pending one may widen.
+
     def _write(self, rows: NDArray[np.int64], values: Values) -> None:
-        data = self._as_array(values)
+        data = _as_array(values)
         if self._form is None:
             self._begin(values, data)
-        elif data is not None and self._objects is None:
-            data = self._reconcile(values, data)
-        elif self._form is not type(values):
-            self._to_objects(type(values))
+        elif self._objects is None:
+            data = self._fitted(values, data)
         if self._objects is not None:
-            # Objects outlive the batch that they may be views of, so tensors get memory of their own.
-            items = values.rows()
-            if isinstance(values, ArrowValues):
-                self._widen(values.array.type)
-            for row, item in zip(rows.tolist(), items, strict=True):
-                self._objects[row] = item.clone() if hasattr(item, "clone") else item
-        elif self._file is not None:
-            assert data is not None
+            self._write_objects(rows, values)
+            return
+        assert data is not None
+        if self._file is not None:
             self._file.write(rows, data)
+            return
+        assert self._dense is not None
+        if rows[-1] - rows[0] + 1 == len(rows) and bool((np.diff(rows) == 1).all()):
+            self._dense[rows[0] : rows[-1] + 1] = data
         else:
-            assert data is not None
-            assert self._dense is not None
-            if len(rows) and rows[-1] - rows[0] + 1 == len(rows) and bool((np.diff(rows) == 1).all()):
-                self._dense[rows[0] : rows[-1] + 1] = data
-            else:
-                self._dense[rows] = data
+            self._dense[rows] = data
 
-    def _as_array(self, values: Values) -> NDArray[Any] | None:
-        """Return the values as an array of fixed-size rows, or None where they are not of one size."""
-        if isinstance(values, DenseValues):
-            return values.data
-        if isinstance(values, ArrowValues) and values.array.null_count == 0:
-            kind = values.array.type
-            if pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_boolean(kind):
-                return np.asarray(values.array.to_numpy(zero_copy_only=False))
-        return None
+    def _write_objects(self, rows: NDArray[np.int64], values: Values) -> None:
+        assert self._objects is not None
+        if self._form is not type(values):
+            self._form = ListValues
+        elif isinstance(values, ArrowValues):
+            self._widen(values.array.type)
+        for row, item in zip(rows.tolist(), values.rows(), strict=True):
+            # Objects outlive the batch that they may be views of, so tensors get memory of their own.
+            self._objects[row] = item.clone() if isinstance(item, torch.Tensor) else item
 
     def _begin(self, values: Values, data: NDArray[Any] | None) -> None:
         self._form = type(values)
@@ -279,45 +243,59 @@ class KeptRows:
             return
         self._shape, self._dtype = data.shape[1:], data.dtype
         if self._directory is not None:
-            self._start_directory(self._directory)
+            arrow = None if self._arrow_type is None else str(self._arrow_type)
+            layout = Layout(self.length, self._form.__name__, self._shape, self._dtype, arrow)
+            self._file, self._state_file = start_results(self._directory, layout)
+        elif self.length * self.row_bytes > _ledger.budget:
+            # All of it would not fit; the system may even refuse to reserve so much.
+            self._file = _temporary(self.row_bytes)
         else:
             self._dense = np.empty((self.length, *self._shape), self._dtype)
 
-    def _reconcile(self, values: Values, data: NDArray[Any]) -> NDArray[Any] | None:
-        """Fit a later batch to what the first one was; a declared output must fit, a pending one may widen."""
-        if type(values) is self._form and data.shape[1:] == self._shape:
-            if data.dtype == self._dtype:
-                return data
+    def _fitted(self, values: Values, data: NDArray[Any] | None) -> NDArray[Any] | None:
+        """Return a later batch as the first ones were, after widening those where this is possible."""
+        same_rows = type(values) is self._form and data is not None and data.shape[1:] == self._shape
+        # True is not 1 where each row is a value of its own.
+        mixed = data is not None and (data.dtype == np.bool_) != (self._dtype == np.bool_)
+        if same_rows and data is not None and not (mixed and self._form is ArrowValues):
             wider = np.result_type(data.dtype, self._dtype)
             if wider != self._dtype:
-                if self._file is not None:
-                    raise FunctionError(
-                        f"Earlier rows were {self._dtype}, these are {data.dtype}; declare `dtype='{wider}'`."
-                    )
-                assert self._dense is not None
-                self._dense = self._dense.astype(wider)
-                self._dtype = wider
-                if self._arrow_type is not None:
-                    self._arrow_type = pa.from_numpy_dtype(wider)
-            return data
-        if self.output.form == "dense":
+                self._convert(wider)
+            return data.astype(self._dtype, copy=False)
+        if self.output.form == "dense" and not same_rows:
+            got = None if data is None else data.shape[1:]
             raise FunctionError(
-                f"Every row must have the shape of the first, {self._shape}; got {data.shape[1:]}. "
+                f"Every row must have the shape of the first, {self._shape}; got {got}. "
                 "Pad or resize, or declare `to=ObjectColumn`."
             )
-        self._to_objects(type(values))
+        self._to_objects()
         return data
 
-    def _to_objects(self, new: type[Values]) -> None:
-        if self._objects is not None and self._form is new:
-            return
+    def _convert(self, dtype: np.dtype[Any]) -> None:
+        """Give the rows kept so far a wider type."""
+        there = np.flatnonzero(self.state == THERE)
+        if self._dense is not None:
+            self._dense = self._dense.astype(dtype)
+        else:
+            before, shape, old = self._file, self._shape, self._dtype
+            assert before is not None
+            self._leave_directory()
+            self._file = _temporary(math.prod(shape) * dtype.itemsize)
+            for start in range(0, len(there), 4096):
+                some = there[start : start + 4096]
+                self._file.write(some, before.read(some, shape, old).astype(dtype))
+        self._dtype = dtype
+        if self._arrow_type is not None:
+            self._arrow_type = pa.from_numpy_dtype(dtype)
+
+    def _to_objects(self) -> None:
+        """Keep rows as Python objects from now on."""
         there = np.flatnonzero(self.state == THERE)
         kept = self.read(Selection(there)).rows()
+        self._leave_directory()
         self._objects = [None] * self.length
         for row, item in zip(there.tolist(), kept, strict=True):
             self._objects[row] = item
-        if self._form is not new:
-            self._form = ListValues
         self._dense, self._file, self._stored = None, None, 0
 
     def _widen(self, kind: pa.DataType) -> None:
@@ -329,43 +307,23 @@ class KeptRows:
         except (pa.ArrowInvalid, pa.ArrowTypeError):
             self._form = ListValues
 
-    # Results that survive the process: `values`, `state`, and a small header that says what they are.
-
-    def _start_directory(self, directory: Path) -> None:
-        directory.mkdir(parents=True, exist_ok=True)
-        assert self._form is not None
-        header = {
-            "rows": self.length,
-            "form": self._form.__name__,
-            "shape": list(self._shape),
-            "dtype": str(self._dtype),
-            "arrow": None if self._arrow_type is None else str(self._arrow_type),
-        }
-        draft = directory / f"header.{os.getpid()}.tmp"
-        draft.write_text(json.dumps(header))
-        for name in ("values", "state"):
-            (directory / name).touch()
-        os.truncate(directory / "state", self.length)
-        draft.replace(directory / "header.json")
-        self._open_files(directory)
+    # Results that survive the process
 
     def _reopen(self, directory: Path) -> None:
-        try:
-            header = json.loads((directory / "header.json").read_text())
-        except (OSError, ValueError):
-            return  # nothing was kept yet, or a crash left half a header: both mean "compute"
-        if header["rows"] != self.length:
-            return
+        found = open_results(directory, self.length)
         forms = {f.__name__: f for f in (ArrowValues, DenseValues, ImageValues)}
-        self._form = forms[header["form"]]
-        self._shape, self._dtype = tuple(header["shape"]), np.dtype(header["dtype"])
-        self._arrow_type = None if header["arrow"] is None else pa.type_for_alias(header["arrow"])
-        self.state[:] = np.fromfile(directory / "state", np.uint8, self.length)
-        self._open_files(directory)
+        if found is None or found[0].form not in forms:
+            return
+        layout, state, self._file, self._state_file = found
+        self._form, self._shape, self._dtype = forms[layout.form], layout.shape, layout.dtype
+        self._arrow_type = None if layout.arrow is None else pa.type_for_alias(layout.arrow)
+        self.state[:] = state
 
-    def _open_files(self, directory: Path) -> None:
-        self._file = _File(open(directory / "values", "r+b", buffering=0), self._row_bytes)  # noqa: SIM115
-        self._state_file = _File(open(directory / "state", "r+b", buffering=0), 1)  # noqa: SIM115
+    def _leave_directory(self) -> None:
+        """Take back what was written: rows of another type have come, which the files cannot hold."""
+        if self._directory is not None and self._state_file is not None:
+            (self._directory / "header.json").unlink(missing_ok=True)
+        self._state_file, self._directory = None, None
 
     def _set_state(self, rows: NDArray[np.int64], state: NDArray[np.uint8]) -> None:
         self.state[rows] = state
@@ -374,23 +332,40 @@ class KeptRows:
             self._state_file.write(rows, np.where(state == FAILED, MISSING, state).astype(np.uint8))
 
 
+_numbers = itertools.count(1)
+
+
 class Memo:
-    """What is kept of one `Map`: its outputs, the state of the world they hold for, and what failed."""
+    """What is kept of one `Map`: its outputs, the state of the world they hold for, and what failed.
+
+    Attributes
+    ----------
+    number : int
+        Grows from memo to memo: what rests on a map sees by it that the map was begun anew.
+    """
 
     def __init__(self, length: int, outputs: tuple[Output, ...], directory: Path | None = None) -> None:
+        self.number = next(_numbers)
+        # By number, since the name of an output need not be one that a directory may have.
         self.outputs = {
-            o.name: KeptRows(length, o, None if directory is None else directory / (o.name or "output"))
-            for o in outputs
+            o.name: KeptRows(length, o, None if directory is None else directory / str(position))
+            for position, o in enumerate(outputs)
         }
         self.stamp: Any = None
         self.weights: tuple[str, ...] | None = None  # full hashes, where they were cheap enough to take
         self.failures: dict[int, Cause] = {}
 
 
-def _runs(rows: NDArray[np.int64]) -> list[tuple[int, int]]:
-    """Return the stretches of positions whose row numbers follow each other."""
-    if not len(rows):
-        return []
-    cuts = np.flatnonzero(np.diff(rows) != 1) + 1
-    edges = [0, *cuts.tolist(), len(rows)]
-    return list(itertools.pairwise(edges))
+def _as_array(values: Values) -> NDArray[Any] | None:
+    """Return the values as an array of fixed-size rows, or None where they are not of one size."""
+    if isinstance(values, DenseValues):
+        return values.data
+    if isinstance(values, ArrowValues) and values.array.null_count == 0:
+        kind = values.array.type
+        if pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_boolean(kind):
+            return np.asarray(values.array.to_numpy(zero_copy_only=False))
+    return None
+
+
+def _temporary(row_bytes: int) -> RowFile:
+    return RowFile(tempfile.TemporaryFile(buffering=0), row_bytes)

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+from numpy.typing import NDArray
 
 from .errors import KindError
 from .functions import Operation
@@ -22,6 +23,9 @@ class _Input:
 
     def __repr__(self) -> str:
         return "INPUT"
+
+    def __reduce__(self) -> str:
+        return "INPUT"  # in another process as well there is one, and it is told by identity
 
 
 INPUT = _Input()
@@ -65,7 +69,7 @@ class Scalar(Operation):
         operands = [next(given) if o is INPUT else o for o in self.operands]
         try:
             return ArrowValues(self._run(operands))
-        except (pa.ArrowNotImplementedError, pa.ArrowInvalid, pa.ArrowTypeError) as error:
+        except (pa.ArrowNotImplementedError, pa.ArrowInvalid, TypeError, OverflowError) as error:
             kinds = ", ".join(str(getattr(o, "type", type(o).__name__)) for o in operands)
             raise KindError(f"Cannot compute `{self.words(['x', 'y'])}` on {kinds}: {error}") from error
 
@@ -95,8 +99,8 @@ class Scalar(Operation):
         if self.function in _COMPARISONS or self.function == "is_in":
             # Decide for each class name once, then look the answers up by code.
             names = [column.dictionary if o is column else o for o in operands]
-            answers = Scalar(self.function, self.operands, self.options)._run(names)
-            return answers.take(column.indices)
+            answers = Scalar(self.function, self.operands, self.options)._run(names).take(column.indices)
+            return answers.fill_null(False) if self.function == "is_in" else answers
         return None
 
     def words(self, inner: Sequence[str]) -> str:
@@ -131,7 +135,7 @@ class AsForm(Operation):
     classes: tuple[str, ...] | None = None
 
     def __call__(self, *inputs: Values) -> Values:
-        from .coerce import to_form
+        from .coerce import image_array, stack_pictures, to_form
         from .functions import Output
 
         (values,) = inputs
@@ -142,9 +146,12 @@ class AsForm(Operation):
         if self.form == "dense" and isinstance(values, DenseValues):
             return DenseValues(values.data.astype(self.dtype) if self.dtype else values.data, values.valid())
         if self.form == "image" and type(values) is DenseValues:
-            return ImageValues(values.data, values.valid())
+            return ImageValues(image_array(_channels_last(values.data), "as_kind"), values.valid())
         if self.form == "arrow" and isinstance(values, ArrowValues):
             return ArrowValues(values.array.cast(pa.type_for_alias(self.dtype)))
+        pictures = stack_pictures(values) if self.form == "dense" else None
+        if pictures is not None and not pictures[1]:
+            return self(pictures[0])
         rows = values.rows()
         return (
             ListValues(rows)
@@ -154,6 +161,13 @@ class AsForm(Operation):
 
     def words(self, inner: Sequence[str]) -> str:
         return f"{inner[0]} as {self.dtype or self.form}"
+
+
+def _channels_last(data: NDArray[Any]) -> NDArray[Any]:
+    """Return pictures as (rows, height, width, channels), also if they came as torch has them."""
+    if data.ndim == 4 and data.shape[3] not in (1, 3, 4) and data.shape[1] in (1, 3, 4):
+        return data.transpose(0, 2, 3, 1)
+    return data
 
 
 def _categories(values: Values, classes: tuple[str, ...]) -> pa.Array:
@@ -168,6 +182,10 @@ def _categories(values: Values, classes: tuple[str, ...]) -> pa.Array:
             )
         return pa.DictionaryArray.from_arrays(array.cast(pa.int32()), names)
     texts = _decoded(array)
+    if pa.types.is_null(texts.type):
+        return pa.DictionaryArray.from_arrays(pa.nulls(len(texts), pa.int32()), names)
+    if not (pa.types.is_string(texts.type) or pa.types.is_large_string(texts.type)):
+        raise KindError(f"A category is made of names, or of whole numbers as codes; got {texts.type}.")
     codes = pc.index_in(texts, value_set=names)
     lost = pc.and_(pc.is_null(codes), pc.is_valid(texts))
     if pc.any(lost).as_py():
@@ -214,6 +232,11 @@ def _through_numpy(function: Callable[..., Any]) -> Callable[..., Any]:
     def run(*operands: Any) -> pa.Array:
         masks = [o.is_null().to_numpy(zero_copy_only=False) for o in operands if isinstance(o, pa.Array)]
         arrays = [o.fill_null(1).to_numpy(zero_copy_only=False) if isinstance(o, pa.Array) else o for o in operands]
+        if all(np.asarray(a).dtype.kind in "iub" for a in arrays):
+            # By zero there is no whole number that is right: NumPy would say 0, here it is null.
+            masks.append(
+                np.broadcast_to(np.asarray(arrays[1]) == 0, np.broadcast_shapes(*(np.shape(a) for a in arrays)))
+            )
         with np.errstate(all="ignore"):
             return pa.array(function(*arrays), mask=np.logical_or.reduce(masks))
 
@@ -221,10 +244,18 @@ def _through_numpy(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _join_or_add(left: Any, right: Any) -> Any:
-    text = any(pa.types.is_string(o.type) for o in (left, right) if isinstance(o, pa.Array)) or isinstance(left, str)
-    if text:
+    kinds = [o.type for o in (left, right) if isinstance(o, pa.Array)]
+    if any(pa.types.is_large_string(k) for k in kinds):
+        wide = [pc.cast(_as_operand(o), pa.large_string()) if _is_text(o) else o for o in (left, right)]
+        return pc.binary_join_element_wise(*wide, pa.scalar("", pa.large_string()))
+    if any(pa.types.is_string(k) for k in kinds):
         return pc.binary_join_element_wise(left, right, "")
     return pc.add(left, right)
+
+
+def _is_text(operand: Any) -> bool:
+    kind = operand.type if isinstance(operand, (pa.Array, pa.Scalar)) else None
+    return isinstance(operand, str) if kind is None else pa.types.is_string(kind) or pa.types.is_large_string(kind)
 
 
 _SPECIAL: dict[str, Callable[..., Any]] = {
@@ -233,21 +264,24 @@ _SPECIAL: dict[str, Callable[..., Any]] = {
     "floor_divide": _through_numpy(np.floor_divide),
     "remainder": _through_numpy(np.remainder),
     "is_in": lambda column, values: pc.is_in(column, value_set=_value_set(column, values)),
-    "coalesce": lambda column, value: pc.coalesce(column, pa.scalar(value).cast(column.type)),
+    "coalesce": lambda column, value: _filled(column, value),
 }
 
 
+def _filled(column: Any, value: Any) -> Any:
+    if pa.types.is_null(column.type):
+        return pa.array([value] * len(column))
+    return pc.coalesce(column, pa.scalar(value).cast(column.type))
+
+
 def _value_set(column: Any, values: tuple[Any, ...]) -> pa.Array:
-    try:
-        return pa.array(list(values), column.type)
-    except (pa.ArrowInvalid, pa.ArrowTypeError):
-        # A value that is not of the column's type is in no row of it.
-        return pa.array([v for v in values if _converts(v, column.type)], column.type)
+    # A value that has no equal of the column's type is in no row of it.
+    return pa.array([v for v in values if _converts(v, column.type)], column.type)
 
 
 def _converts(value: Any, kind: pa.DataType) -> bool:
     try:
-        pa.scalar(value, kind)
-    except (pa.ArrowInvalid, pa.ArrowTypeError):
+        there = pa.scalar(value, kind).as_py()
+    except (pa.ArrowInvalid, TypeError, OverflowError):
         return False
-    return True
+    return bool(there == value) or (there != there and value != value)

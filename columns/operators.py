@@ -156,16 +156,23 @@ class Operators(Column):
     def isin(self, values: Any) -> Any:
         """Return a lazy column of booleans: whether each row is one of `values`; null is not."""
         listed = tuple(_constant(v) for v in values)
+        for value in listed:
+            self._refuse_mixed("equal", value)
         return self._op(Scalar("is_in", (INPUT, listed)), "scalar", ColumnSpec("scalar", "bool"), strict=False)
 
     def fill_null(self, value: Any) -> Any:
         """Return a lazy column with `value` where rows are null."""
-        return self._op(Scalar("coalesce", (INPUT, _constant(value))), self.kind, self.spec, strict=False)
+        if self.spec.classes is not None:
+            self._refuse_mixed("equal", value)
+        filled = self._op(Scalar("coalesce", (INPUT, _constant(value))), self.kind, self.spec, strict=False)
+        return filled if self.spec.classes is None else filled.as_category(self.spec.classes)
 
     __hash__ = object.__hash__
 
 
 def _constant(value: Any) -> Any:
+    if isinstance(value, np.datetime64):
+        value = value.astype("datetime64[us]")  # of nanoseconds, NumPy makes a plain number
     if isinstance(value, np.generic):
         value = value.item()
     if not isinstance(value, (bool, int, float, str, bytes, datetime.date, datetime.time, datetime.timedelta)):

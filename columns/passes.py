@@ -7,7 +7,7 @@ and moved to the device once; values are copied out before a buffer is used agai
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import Any
@@ -16,24 +16,26 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from .coerce import outputs_of, stack_rows
-from .demand import Pass, kept_rows
+from .calling import Call, NotTried, Shared
+from .causes import Cause, forget_frames
+from .demand import Pass, failed_positions, kept_rows, read_below
 from .device import Placed
-from .errors import FunctionError, KindError
 from .expression import Map, Node, Op, Pick, Source
-from .functions import check_rows, evaluating, modules_of
+from .functions import evaluating
 from .gather import gather
-from .memo import FAILED, Cause
+from .memo import FAILED
+from .modules import modules_of
 from .reading import Buffers, Reading
 from .selection import Selection
 from .sources import SlowSource
-from .values import DenseValues, ImageValues, Values, concatenate
+from .values import ImageValues, Values
 
 __all__ = ["RowFailure", "run_pass"]
 
 _AHEAD = 2  # batches that are being read while one is computed
-_BATCH_BYTES = 16 << 20
-_AUTO_SIZES = (32, 1024)
+_READY_BYTES, _READY_SIZES = 16 << 20, (32, 1024)  # of a batch out of memory
+_SLOW_BYTES, _SLOW_SIZES = 64 << 20, (4, 64)  # of one that is read from files; on a GPU four times the rows
+_MOST_BYTES = 256 << 20  # of any batch of more than one row
 
 
 @dataclass(frozen=True)
@@ -53,10 +55,6 @@ class RowFailure:
     node: Node
     row: int
     cause: Cause
-
-
-class _NotTried(Exception):
-    """Stands for rows after the one that stopped a batch; they are neither there nor failed."""
 
 
 @dataclass
@@ -102,10 +100,13 @@ class _Run:
         self.order, self.leaves = _plan(picks)
         self.maps = [n for n in self.order if isinstance(n, Map)]
         self.placed = {m: Placed(m.function) for m in self.maps}
-        self.wanted = {m: frozenset(p.output for p in picks if p.map is m) for m in self.maps}
+        names: dict[Map, list[str]] = {m: [] for m in self.maps}
+        for pick in picks:
+            names[pick.map].append(pick.output)
+        self.wanted = {m: frozenset(asked) for m, asked in names.items()}
         self.buffers = Buffers(pinned=any(p.device.type == "cuda" for p in self.placed.values()))
         self.batched_leaves = {i for m in self.maps if m.function.batched for i in m.inputs}
-        self.limit: int | None = None  # set when a batch did not fit into the device's memory
+        self.shared = Shared(stop)
         self.failures: list[RowFailure] = []
 
     def over(self, rows: NDArray[np.int64], advance: Callable[[int], None]) -> list[RowFailure]:
@@ -126,8 +127,12 @@ class _Run:
                     self._upload_ahead(queue[1])
                 self._compute(batch)
                 queue.popleft()
-                for reading in batch.readings.values():
-                    reading.release()
+                # Objects may be views of the buffer that they were made from: then it stays theirs.
+                if not any(kept_rows(p).holds_objects for p in self.picks):
+                    for reading in batch.readings.values():
+                        reading.release()
+                if self.shared.interruption is not None:
+                    raise self.shared.interruption  # Ctrl-C: what was computed before it has been kept
                 advance(len(batch.rows) * len(self.picks))
                 if self.failures and self.stop:
                     return self.failures
@@ -136,16 +141,15 @@ class _Run:
         asked = [m.function.batch_size for m in self.maps if m.function.batch_size is not None]
         if asked:
             return min(asked)
-        bytes_per_row = 1
-        for leaf in self.leaves:
-            if isinstance(leaf, Source) and isinstance(leaf.source, SlowSource):
-                return 64 if not self.buffers.pinned else 256
-            if isinstance(leaf, Source):
-                sample = leaf.source.read(Selection(range(0)))
-                if isinstance(sample, DenseValues):
-                    bytes_per_row += int(np.prod(sample.data.shape[1:])) * sample.data.itemsize
-        low, high = _AUTO_SIZES
-        return max(low, min(high, _BATCH_BYTES // bytes_per_row))
+        below = {n for leaf in self.leaves for n in read_below(leaf)}
+        sources = [n.source for n in below if isinstance(n, Source)]
+        row_bytes = 1 + sum(s.row_bytes() for s in sources)
+        row_bytes += sum(kept_rows(n).row_bytes for n in below if isinstance(n, Pick))
+        slow = any(s.slow for s in sources)
+        (low, high), goal = (_SLOW_SIZES, _SLOW_BYTES) if slow else (_READY_SIZES, _READY_BYTES)
+        if slow and self.buffers.pinned:
+            high, goal = 4 * high, 4 * goal
+        return max(1, min(max(low, min(high, goal // row_bytes)), _MOST_BYTES // row_bytes))
 
     def _begin(self, rows: NDArray[np.int64]) -> _Batch:
         """Start to read what is slow to read."""
@@ -158,7 +162,9 @@ class _Run:
 
     def _upload_ahead(self, batch: _Batch) -> None:
         """Copy the next batch to the GPU while this one is computed, if it has been read."""
-        if not self.buffers.pinned or not all(r.done() for r in batch.readings.values()):
+        if not self.buffers.pinned or self.shared.limit is not None:
+            return
+        if not all(r.done() for r in batch.readings.values()):
             return
         for map_ in self.maps:
             placed = self.placed[map_]
@@ -170,19 +176,23 @@ class _Run:
                 values, failed = reading.finish()
                 if isinstance(values, ImageValues) and values.valid() is None and not failed:
                     stream = torch.cuda.Stream(placed.device)  # type: ignore[no-untyped-call]
-                    with torch.cuda.stream(stream):
-                        tensor = values.batch().to(placed.device, non_blocking=True)
+                    try:
+                        with torch.cuda.stream(stream):
+                            tensor = values.batch().to(placed.device, non_blocking=True)
+                    except torch.OutOfMemoryError:
+                        return  # there is no room for two batches: it is copied when its turn comes
                     batch.uploaded[key] = (tensor, stream)
 
     def _compute(self, batch: _Batch) -> None:
         values: dict[Node, Values] = {}
         failed: dict[Node, dict[int, Cause]] = {}
         results: dict[Map, dict[str, Values]] = {}
-        arguments: dict[tuple[Node, torch.device], Any] = {}
+        self.shared.begin()
         for key, (tensor, stream) in batch.uploaded.items():
             torch.cuda.current_stream(key[1]).wait_stream(stream)
             tensor.record_stream(torch.cuda.current_stream(key[1]))
-            arguments[key] = tensor
+            self.shared.arguments[key] = tensor
+        batch.uploaded.clear()
         rows = Selection(batch.rows)
         for node in self.order:
             if node in self.leaves:
@@ -195,12 +205,13 @@ class _Run:
                 values[node] = node.operation(*(values[i] for i in node.inputs))
             elif isinstance(node, Map):
                 inputs = [values[i] for i in node.inputs]
-                call = _Call(self, node, batch.rows, inputs, arguments)
+                call = Call(self.shared, self.placed[node], self.wanted[node], node, batch.rows, inputs)
                 results[node], own = call.run(failed[node])
                 failed[node].update(own)
             elif isinstance(node, Pick):
                 values[node] = results[node.map][node.output]
                 self._keep(node, batch.rows, values[node], failed[node])
+        self.shared.begin()
         if self.stop and self.failures:
             # The same row may fail in several outputs: the first, in the order of rows, is told.
             self.failures = [min(self.failures, key=lambda f: f.row)]
@@ -210,18 +221,15 @@ class _Run:
         if reading is not None:
             values, errors = reading.finish()
             return values, {p: Cause(e, leaf, int(batch.rows[p])) for p, e in errors.items()}
+        # Rows that failed before make those fail that rest on them, or they would be taken for null.
+        failures = failed_positions((leaf, rows))
         (values,), lost = gather([(leaf, rows)])
-        if isinstance(values, DenseValues) and isinstance(leaf, Source):
-            # A function may write into what it is given; the column's own memory it must not reach.
-            values = type(values)(np.array(values.data), values.valid())
-        if not lost:
-            return values, {}
-        # Rows of files below a selection: find the positions that they stand at, by reading one at a time.
-        failures: dict[int, Cause] = {}
-        for position in range(len(rows)):
-            _, one = gather([(leaf, rows[position : position + 1])])
-            if one:
-                failures[position] = one[0]
+        if lost:
+            # Rows of files below a selection: find the positions that they stand at, by reading one at a time.
+            for position in range(len(rows)):
+                _, one = gather([(leaf, rows[position : position + 1])])
+                if one:
+                    failures[position] = one[0]
         return values, failures
 
     def _keep(self, pick: Pick, rows: NDArray[np.int64], values: Values, failed: dict[int, Cause]) -> None:
@@ -232,12 +240,14 @@ class _Run:
         good = np.ones(len(rows), np.bool_)
         good[list(failed)] = False
         kept.store(rows[good], values.keep(good))
-        real = {p: cause for p, cause in failed.items() if not isinstance(cause.error, _NotTried)}
+        real = {p: cause for p, cause in failed.items() if not isinstance(cause.error, NotTried)}
         self.failures += [RowFailure(pick, int(rows[p]), cause) for p, cause in sorted(real.items())]
         if not self.stop and real:
             memo = pick.map.memo
             assert memo is not None
-            memo.failures.update({int(rows[p]): cause for p, cause in real.items()})
+            for position, cause in real.items():
+                forget_frames(cause.error)
+                memo.failures[int(rows[position])] = cause
             kept.mark(rows[sorted(real)], FAILED)
 
 
@@ -246,124 +256,6 @@ def _cancel(queue: deque[_Batch]) -> None:
     for batch in queue:
         for reading in batch.readings.values():
             reading.cancel()
-
-
-class _Call:
-    """One function over one batch: skips null rows, finds the culprit, halves what does not fit."""
-
-    def __init__(
-        self,
-        run: _Run,
-        node: Map,
-        rows: NDArray[np.int64],
-        inputs: Sequence[Values],
-        arguments: dict[tuple[Node, torch.device], Any],
-    ) -> None:
-        self.rows = rows
-        self.run_ = run
-        self.node = node
-        self.function = node.function
-        self.placed = run.placed[node]
-        self.inputs = inputs
-        self.arguments = arguments
-        self.own: dict[int, Cause] = {}
-
-    def run(self, failed: dict[int, Cause]) -> tuple[dict[str, Values], dict[int, Cause]]:
-        """Return the outputs of all rows, null where a row was null or failed, and the rows that failed here."""
-        rows = len(self.rows)
-        alive = np.ones(rows, np.bool_)
-        if failed:
-            alive[list(failed)] = False
-        for values in self.inputs:
-            valid = values.valid()
-            if valid is not None:
-                alive &= valid
-        positions = np.flatnonzero(alive)
-        outputs = self._compute(positions, whole=len(positions) == rows)
-        computed = np.array(sorted(set(positions.tolist()) - set(self.own)), np.int64)
-        if len(computed) == rows:
-            return outputs, self.own
-        back = np.full(rows, -1, np.int64)
-        back[computed] = np.arange(len(computed))
-        if not len(computed):
-            memo = self.node.memo
-            assert memo is not None
-            return {name: memo.outputs[name].nothing(rows) for name in self.run_.wanted[self.node]}, self.own
-        return {name: values.take(Selection(back)) for name, values in outputs.items()}, self.own
-
-    def _compute(self, positions: NDArray[np.int64], whole: bool) -> dict[str, Values]:
-        """Return the outputs of the rows at `positions` that succeed; note the others in `own`."""
-        pieces: list[dict[str, Values]] = []
-        stack = self._split(positions)[::-1]
-        while stack:
-            piece = stack.pop()
-            if not len(piece):
-                continue
-            if self.own and self.run_.stop:
-                self._fail(piece, _NotTried())
-                continue
-            try:
-                pieces.append(self._once(piece, whole and len(piece) == len(positions)))
-            except (FunctionError, KindError):
-                raise
-            except torch.OutOfMemoryError:
-                if len(piece) == 1:
-                    raise
-                self.run_.limit = (len(piece) + 1) // 2
-                torch.cuda.empty_cache()
-                stack += self._split(piece)[::-1]
-            except Exception as error:  # noqa: BLE001 - whatever a user's function raises is told with its row
-                if len(piece) == 1:
-                    self._fail(piece, error)
-                else:
-                    half = len(piece) // 2
-                    stack += [piece[half:], piece[:half]]
-        if len(pieces) == 1:
-            return pieces[0]
-        names = self.run_.wanted[self.node]
-        return {name: concatenate([p[name] for p in pieces]) for name in names} if pieces else {}
-
-    def _fail(self, positions: NDArray[np.int64], error: BaseException) -> None:
-        for position in positions.tolist():
-            self.own[position] = Cause(error, self.node, int(self.rows[position]))
-
-    def _split(self, positions: NDArray[np.int64]) -> list[NDArray[np.int64]]:
-        limit = self.run_.limit
-        if limit is None or len(positions) <= limit:
-            return [positions]
-        return [positions[i : i + limit] for i in range(0, len(positions), limit)]
-
-    def _once(self, positions: NDArray[np.int64], whole: bool) -> dict[str, Values]:
-        function, wanted = self.function, self.run_.wanted[self.node]
-        extra = {"wanted": wanted} if function.takes_wanted else {}
-        inputs = self.inputs if whole else [v.take(Selection(positions)) for v in self.inputs]
-        with self.placed.running():
-            if function.batched:
-                arguments = [self._argument(i, v, whole) for i, v in enumerate(inputs)]
-                versions = [a._version for a in arguments if isinstance(a, torch.Tensor)]
-                raw = self.placed.call(*arguments, **extra)
-                if versions != [a._version for a in arguments if isinstance(a, torch.Tensor)]:
-                    raise FunctionError(
-                        f"`{function.name}` changed its input in place, which other functions of the batch share; "
-                        "work on a copy (`x.clone()`), or use the out-of-place operation."
-                    )
-            else:
-                columns = [v.rows() for v in inputs]
-                rows = [self.placed.call(*row, **extra) for row in zip(*columns, strict=True)]
-                check_rows(function.name, len(rows), len(positions))
-                raw = stack_rows(function, rows, wanted)
-        return outputs_of(function, raw, len(positions), wanted)
-
-    def _argument(self, number: int, values: Values, whole: bool) -> Any:
-        """Return an input as the function takes it; moved to a device once for all functions of the batch."""
-        key = (self.node.inputs[number], self.placed.device)
-        if not whole:
-            return self.placed.fit(values.batch())
-        if key not in self.arguments:
-            batch = values.batch()
-            moved = batch.to(key[1], non_blocking=True) if isinstance(batch, torch.Tensor) else batch
-            self.arguments[key] = moved
-        return self.placed.fit(self.arguments[key])
 
 
 def _modules(placed: Placed) -> list[torch.nn.Module]:

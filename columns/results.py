@@ -7,9 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from .expression import Map, digest
-
-__all__ = ["keep_results", "results_directory"]
+__all__ = ["keep_results", "results_directory", "results_kept"]
 
 _directory: Path | None = None
 
@@ -43,9 +41,13 @@ def keep_results(directory: str | os.PathLike[str]) -> Iterator[Path]:
         _directory = before
 
 
-def results_directory(node: Map) -> Path | None:
-    """Return where the results of a map survive the process, or None if they do not."""
-    if _directory is None:
+def results_kept() -> bool:
+    """Say whether results are kept in a directory at the moment."""
+    return _directory is not None
+
+
+def results_directory(content: str | None) -> Path | None:
+    """Return where the results of a map of that digest survive the process, or None if they do not."""
+    if _directory is None or content is None:
         return None
-    content = digest(node)
-    return None if content is None else _directory / content[:2] / content
+    return _directory / content[:2] / content

@@ -92,6 +92,8 @@ class Selection:
 
         A row that is `NO_ROW` in `inner` stays so.
         """
+        if not len(inner):
+            return Selection(range(0))
         if inner._range is not None:
             r = inner._range
             if self._range is not None:
@@ -104,7 +106,7 @@ class Selection:
             if r == range(len(self._index)):
                 return self
             stop = r.stop if r.stop >= 0 else None  # a descending range that ends before row 0
-            return Selection(self._index[r.start : stop : r.step] if len(r) else self._index[:0])
+            return Selection(self._index[r.start : stop : r.step])
         assert inner._index is not None
         if self._range is not None:
             if self._range.start == 0 and self._range.step == 1:
@@ -112,6 +114,8 @@ class Selection:
             picked = inner._index * self._range.step + self._range.start
         else:
             assert self._index is not None
+            if not len(self._index):  # an outer join with an empty side: every row is `NO_ROW`
+                return inner
             picked = self._index[inner._index]
         if inner.nullable:
             picked = np.where(inner._index < 0, NO_ROW, picked)

@@ -7,11 +7,12 @@ costs a file read or a decode. The evaluator reads slow sources in threads, ahea
 from __future__ import annotations
 
 import hashlib
+import math
 import os
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from pathlib import Path, PurePosixPath, PureWindowsPath
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import pyarrow as pa
@@ -20,9 +21,19 @@ from numpy.typing import NDArray
 from .errors import KindError, StoreError
 from .reading import Buffers, Reading, read_rows
 from .selection import Selection
-from .values import ArrowValues, DenseValues, ListValues, Values
+from .values import ArrowValues, DenseValues, ListValues, Values, read_only
 
-__all__ = ["ArrowSource", "DenseSource", "FileSource", "Files", "ListSource", "RowSource", "SlowSource"]
+__all__ = [
+    "ArrowSource",
+    "DenseSource",
+    "FileSource",
+    "Files",
+    "KnowsNulls",
+    "ListSource",
+    "RowSource",
+    "SlowSource",
+    "_hash_arrow",
+]
 
 
 class RowSource(ABC):
@@ -53,6 +64,10 @@ class RowSource(ABC):
         """Look again at what lies outside the process; say whether it changed."""
         return False
 
+    def row_bytes(self) -> int:
+        """Return about how many bytes a row takes, 0 if nobody knows: for the size of batches."""
+        return 0
+
 
 class SlowSource(RowSource):
     """A source whose rows are read one by one, in threads."""
@@ -74,11 +89,20 @@ class SlowSource(RowSource):
         return read_rows(self, rows)
 
 
+@runtime_checkable
+class KnowsNulls(Protocol):
+    """A slow source that knows without reading which rows are null."""
+
+    def nulls(self) -> RowSource:
+        """Return booleans, true where a row is null."""
+
+
 class ArrowSource(RowSource):
     """Rows of an Arrow array, memory-mapped or not."""
 
     def __init__(self, array: pa.Array | pa.ChunkedArray) -> None:
         self._values = ArrowValues(array)
+        self._digest: str | None = None
 
     def __len__(self) -> int:
         return len(self._values)
@@ -92,7 +116,9 @@ class ArrowSource(RowSource):
         return self._values if rows.is_whole(len(self)) else self._values.take(rows)
 
     def digest(self) -> str:
-        return _hash_arrow(self._values.array)
+        if self._digest is None:
+            self._digest = _hash_arrow(self._values.array)
+        return self._digest
 
     def __repr__(self) -> str:
         return f"<{len(self)} rows of {self._values.array.type}>"
@@ -109,7 +135,8 @@ class DenseSource(RowSource):
         where: str | None = None,
     ) -> None:
         self.data = data
-        self._values = form(data, valid)
+        # Rows are handed out as views: nobody may change the column through them.
+        self._values = form(read_only(data), valid)
         self._digest: str | None = None
         self._where = where
 
@@ -129,6 +156,9 @@ class DenseSource(RowSource):
                 h.update(valid.tobytes())
             self._digest = h.hexdigest()
         return self._digest
+
+    def row_bytes(self) -> int:
+        return math.prod(self.data.shape[1:]) * self.data.itemsize
 
     def __repr__(self) -> str:
         place = f" in {self._where}" if self._where else ""

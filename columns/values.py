@@ -15,6 +15,7 @@ take one row, `batch()` for functions that take many.
 
 from __future__ import annotations
 
+import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Any
@@ -27,7 +28,17 @@ from numpy.typing import NDArray
 from .errors import KindError
 from .selection import Selection
 
-__all__ = ["ArrowValues", "DenseValues", "ImageValues", "ListValues", "Values", "concatenate", "picture"]
+__all__ = [
+    "ArrowValues",
+    "DenseValues",
+    "ImageValues",
+    "ListValues",
+    "Values",
+    "concatenate",
+    "picture",
+    "read_only",
+    "shared_tensor",
+]
 
 
 class Values(ABC):
@@ -122,7 +133,7 @@ class DenseValues(Values):
 
     def __init__(self, data: NDArray[Any], valid: NDArray[np.bool_] | None = None) -> None:
         self.data = data
-        self._valid = valid
+        self._valid = None if valid is None or valid.all() else valid
 
     def __len__(self) -> int:
         return len(self.data)
@@ -135,12 +146,12 @@ class DenseValues(Values):
             valid = None if self._valid is None else self._valid[cut]
             return type(self)(self.data[cut], valid)
         index = rows.indices()
+        if rows.nullable and not len(self.data):  # an outer join with an empty side
+            blank = np.zeros((len(index), *self.data.shape[1:]), self.data.dtype)
+            return type(self)(blank, np.zeros(len(index), np.bool_))
         valid = None if self._valid is None else self._valid[index]
         if rows.nullable:
-            there = index >= 0
-            valid = there if valid is None else valid & there
-            if not len(self.data):
-                return type(self)(np.zeros((len(index), *self.data.shape[1:]), self.data.dtype), valid)
+            valid = index >= 0 if valid is None else valid & (index >= 0)
         return type(self)(self.data[index], valid)
 
     def valid(self) -> NDArray[np.bool_] | None:
@@ -206,42 +217,58 @@ def picture(array: NDArray[np.uint8]) -> Any:
 
 
 def concatenate(parts: Sequence[Values]) -> Values:
-    """Return the rows of several values of one form, one after the other."""
+    """Return the rows of several values, one after the other; of different forms, as a list.
+
+    Raises
+    ------
+    KindError
+        If they are arrays of several shapes, or scalars that have no common type.
+    """
     if len(parts) == 1:
         return parts[0]
-    first = parts[0]
-    if isinstance(first, ArrowValues):
-        arrays = [p.array for p in parts if isinstance(p, ArrowValues)]
-        if len({a.type for a in arrays}) > 1:
-            arrays = _unify(arrays)
-        return ArrowValues(pa.concat_arrays(arrays))
-    if all(isinstance(p, DenseValues) for p in parts):
-        dense = [p for p in parts if isinstance(p, DenseValues)]
-        full = [p for p in dense if len(p)] or dense[:1]
-        shapes = {p.data.shape[1:] for p in full}
-        if len(shapes) == 1:
-            masks = [p.valid() for p in full]
-            valid = None
-            if any(m is not None for m in masks):
-                ones = [np.ones(len(p), np.bool_) if m is None else m for p, m in zip(full, masks, strict=True)]
-                valid = np.concatenate(ones)
-            return type(full[0])(np.concatenate([p.data for p in full]), valid)
-        if not isinstance(first, ImageValues):
-            raise KindError(
-                f"Rows joined into one column must have one shape; got {_listed(shapes)}. "
-                "Map the parts to one shape, or keep them as an ObjectColumn."
-            )
+    arrow = [p for p in parts if isinstance(p, ArrowValues)]
+    if len(arrow) == len(parts):
+        arrays = [p.array for p in arrow]
+        return ArrowValues(pa.concat_arrays(_unify(arrays) if len({a.type for a in arrays}) > 1 else arrays))
+    dense = [p for p in parts if isinstance(p, DenseValues)]
+    if len(dense) == len(parts):
+        stacked = _concatenate_dense(dense)
+        if stacked is not None:
+            return stacked
     return ListValues([row for part in parts for row in part.rows()])
+
+
+def _concatenate_dense(parts: Sequence[DenseValues]) -> DenseValues | None:
+    """Return arrays of one shape stacked, or None for pictures of several sizes."""
+    # Parts that are all null may not know the shape that their rows would have had.
+    masks = [p.valid() for p in parts]
+    known = [p for p, m in zip(parts, masks, strict=True) if len(p) and (m is None or m.any())]
+    first = (known or [p for p in parts if len(p)] or parts)[0]
+    shapes = {p.data.shape[1:] for p in known}
+    if len(shapes) > 1:
+        if all(isinstance(p, ImageValues) for p in known):
+            return None
+        raise KindError(
+            f"Rows joined into one column must have one shape; got {_listed(shapes)}. "
+            "Map the parts to one shape, or keep them as an ObjectColumn."
+        )
+    shape = first.data.shape[1:]
+    data = [
+        p.data if p.data.shape[1:] == shape else np.zeros((len(p), *shape), first.data.dtype) for p in parts if len(p)
+    ]
+    valid = None
+    if any(m is not None for m in masks):
+        ones = [np.ones(len(p), np.bool_) if m is None else m for p, m in zip(parts, masks, strict=True)]
+        valid = np.concatenate(ones)
+    return type(first)(np.concatenate(data) if data else first.data[:0], valid)
 
 
 def _unify(arrays: list[pa.Array]) -> list[pa.Array]:
     kinds = {a.type for a in arrays}
-    if all(pa.types.is_dictionary(k) for k in kinds):
-        return list(pa.chunked_array([a.cast(arrays[0].type) for a in arrays]).unify_dictionaries().chunks)
     try:
         target = pa.unify_schemas([pa.schema([("x", k)]) for k in kinds], promote_options="permissive").field(0).type
         return [a.cast(target) for a in arrays]
-    except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
+    except (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError) as error:
         raise KindError(
             f"Columns of types {_listed(kinds)} cannot be joined into one; cast one of them first."
         ) from error
@@ -249,6 +276,20 @@ def _unify(arrays: list[pa.Array]) -> list[pa.Array]:
 
 def _wide(kind: pa.DataType) -> pa.DataType:
     return {pa.string(): pa.large_string(), pa.binary(): pa.large_binary()}.get(kind, kind)
+
+
+def read_only(data: NDArray[Any]) -> NDArray[Any]:
+    """Return the same memory as an array that cannot be written to."""
+    view = data.view()
+    view.flags.writeable = False
+    return view
+
+
+def shared_tensor(data: NDArray[Any]) -> torch.Tensor:
+    """Return a tensor over the same memory even where that may not be written to: for reading only."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "The given NumPy array is not writable")
+        return torch.from_numpy(np.array(data) if any(step < 0 for step in data.strides) else data)
 
 
 def _as_tensor(data: NDArray[Any]) -> torch.Tensor:

@@ -52,6 +52,11 @@ class KeySource(RowSource):
             self._origin = self._origin()
         return self._origin
 
+    @property
+    def numbered(self) -> bool:
+        """Whether row numbers come after the slash."""
+        return self._names is None
+
     def read(self, rows: Selection) -> Values:
         index = pa.array(rows.indices())
         names = index.cast(pa.string()) if self._names is None else self._names.take(index)

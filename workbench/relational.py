@@ -69,7 +69,7 @@ def _rank(array: pa.Array, up: bool) -> NDArray[np.int64]:
     if not up:
         rank_of_code = (last - 1) - rank_of_code
         rank_of_code[_nan_codes(coded.dictionary)] = last  # NaN comes late in either direction
-    ranks = np.append(rank_of_code, last + 1)[codes]
+    ranks: NDArray[np.int64] = np.append(rank_of_code, last + 1)[codes]
     # 16-bit keys sort by radix, in linear time.
     return ranks.astype(np.uint16) if last + 2 < 1 << 16 else ranks
 

@@ -13,12 +13,13 @@ from ..device import resolve_device
 from ..errors import KindError
 from ..expression import Source
 from ..spec import ColumnSpec
-from ..values import DenseValues
+from ..values import DenseValues, shared_tensor
 from .tensor import array_cell, dense_source
 
 __all__ = ["EmbeddingColumn", "Nearest"]
 
 _METRICS = ("cosine", "dot", "euclidean")
+_SPARE = 8  # neighbours measured exactly beyond those asked for
 _SCORES_AT_ONCE = 16 << 20  # elements of the score matrix held at a time: bounded, and it fits a cache
 
 
@@ -72,7 +73,7 @@ class EmbeddingColumn(Column):
         query : array, Tensor, or EmbeddingColumn, shape (dimensions,) or (queries, dimensions)
             Where to look.
         k : int
-            How many; at most the number of rows that are not null.
+            How many; at most the number of rows that are not null, NaN or infinite.
         metric : {"cosine", "dot", "euclidean"}
             What near means.
         device : str
@@ -85,25 +86,32 @@ class EmbeddingColumn(Column):
         Raises
         ------
         KindError
-            If dimensions differ, or the metric is none of these.
+            If dimensions differ, a query is not finite, or the metric is none of these.
         """
         if metric not in _METRICS:
             raise KindError(f"`metric` must be one of {', '.join(_METRICS)}; got '{metric}'.")
+        if k < 1:
+            raise ValueError(f"`k` must be at least 1; got {k}.")
         values = self.values()
         assert isinstance(values, DenseValues)
         there = resolve_device(device)
-        rows = torch.from_numpy(np.require(values.data, requirements=["W"])).to(there, torch.float32)
+        rows = shared_tensor(values.data).to(there, torch.float32)
         raw = query.to_numpy() if isinstance(query, Column) else query
         queries = torch.as_tensor(raw if isinstance(raw, torch.Tensor) else np.asarray(raw)).to(there, torch.float32)
         queries = queries[None] if queries.ndim == 1 else queries
-        if queries.ndim != 2 or (len(rows) and queries.shape[1] != rows.shape[1]):
+        if not rows.shape[1]:
+            rows = rows.new_zeros((len(rows), queries.shape[-1]))  # all null: nobody knows the dimensions
+        if queries.ndim != 2 or queries.shape[1] != rows.shape[1]:
             raise KindError(f"Queries must have {rows.shape[1]} dimensions; got shape {tuple(queries.shape)}.")
+        if not queries.isfinite().all():
+            raise KindError("Queries must be finite: nothing is near a null, NaN or infinite one.")
+        # What is not a number is near nothing, and would come first in any order.
+        missing = ~rows.sum(dim=1).isfinite()
         valid = values.valid()
-        count = len(rows) if valid is None else int(valid.sum())
-        if k < 1:
-            raise ValueError(f"`k` must be at least 1; got {k}.")
-        missing = None if valid is None else torch.from_numpy(~valid).to(there)
-        found, scores = _search(queries, rows, min(k, count), metric, missing)
+        if valid is not None:
+            missing |= torch.from_numpy(~valid).to(there)
+        lost = int(missing.sum())
+        found, scores = _search(queries, rows, min(k, len(rows) - lost), metric, missing if lost else None)
         return Nearest(found.cpu().numpy(), scores.cpu().numpy())
 
     def cell(self, value: Any) -> str:
@@ -114,13 +122,16 @@ def _search(
     queries: torch.Tensor, rows: torch.Tensor, k: int, metric: str, missing: torch.Tensor | None
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Return the best rows and their scores, chunk of queries by chunk of queries."""
+    count = len(rows) if missing is None else len(rows) - int(missing.sum())
     if metric == "cosine":
         queries = torch.nn.functional.normalize(queries, dim=1)
         # Dividing the scores by the norms leaves the rows, often mapped and large, as they are.
         scale = rows.norm(dim=1).clamp_min_(1e-12).reciprocal_()
     elif metric == "euclidean":
+        rows, queries = _centred(rows, queries, missing)
         half_square = rows.square().sum(dim=1).div_(2)
-    at_once = max(1, _SCORES_AT_ONCE // max(1, len(rows)))
+    more = min(count, k + _SPARE) if metric == "euclidean" else k
+    at_once = max(1, _SCORES_AT_ONCE // max(1, len(rows), more * rows.shape[1] if metric == "euclidean" else 1))
     all_rows, all_scores = [], []
     for start in range(0, len(queries), at_once):
         some = queries[start : start + at_once]
@@ -131,13 +142,28 @@ def _search(
             scores -= half_square  # |q - x|² = |q|² - 2 (q·x - |x|²/2)
         if missing is not None:
             scores[:, missing] = -torch.inf
-        best = scores.topk(k, dim=1)
-        values = best.values
+        values, indices = scores.topk(more, dim=1)
         if metric == "euclidean":
-            # Near zero the difference of squares loses digits: the few that are kept are measured again.
-            values = (rows[best.indices] - some[:, None]).norm(dim=2)
-        all_rows.append(best.indices)
+            # Near zero the difference of squares loses digits: a few more than asked are measured again.
+            exact = (rows[indices] - some[:, None]).norm(dim=2)
+            values, order = exact.topk(k, dim=1, largest=False)
+            indices = indices.gather(1, order)
+        all_rows.append(indices)
         all_scores.append(values)
     if not all_rows:
         return torch.zeros((0, k), dtype=torch.int64), torch.zeros((0, k))
     return torch.cat(all_rows), torch.cat(all_scores)
+
+
+def _centred(
+    rows: torch.Tensor, queries: torch.Tensor, missing: torch.Tensor | None
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Move rows and queries to where the rows lie, if that is far from zero: distances stay, digits are won."""
+    there = rows if missing is None else rows[~missing]
+    if not len(there):
+        return rows, queries
+    middle = there.mean(dim=0)
+    spread = there.var(dim=0, correction=0).sum()
+    if middle.square().sum() <= 16 * spread:
+        return rows, queries
+    return rows - middle, queries - middle

@@ -49,6 +49,7 @@ class FileColumn(Column):
         loader: Callable[[Path], Any] = Path.read_bytes,
         base: str | os.PathLike[str] | None = None,
     ) -> Self:
+        refuse_one_path(paths, "Files")
         files = paths if isinstance(paths, Files) else Files(paths, base)
         return cls.over(Source(FileSource(files, loader)), spec=ColumnSpec("file"))
 
@@ -87,3 +88,9 @@ def rebased(column: Any, base: str | os.PathLike[str]) -> Any:
 
     (node,) = apply(build, (column.node,))
     return type(column).over(node, column.selection, column.spec, column.keys, column.name)
+
+
+def refuse_one_path(data: Any, what: str) -> None:
+    """Raise if somebody gave one path where a sequence of them is needed."""
+    if isinstance(data, (str, os.PathLike)):
+        raise KindError(f"{what} come as a sequence of paths; got one path '{os.fspath(data)}'.")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Self, final
 
@@ -22,7 +21,7 @@ from ..html import picture_cell
 from ..sources import DenseSource, Files, ListSource
 from ..spec import ColumnSpec
 from ..values import ImageValues, ListValues
-from .file import rebased
+from .file import rebased, refuse_one_path
 
 __all__ = ["ImageColumn"]
 
@@ -56,6 +55,7 @@ class ImageColumn(Column):
     __slots__ = ()
 
     def __new__(cls, data: Any, base: str | os.PathLike[str] | None = None, mode: str = "RGB") -> Self:
+        refuse_one_path(data, "Pictures")
         if isinstance(data, (np.ndarray, torch.Tensor)) and data.dtype != object:
             if isinstance(data, torch.Tensor):
                 values = to_form(data, Output(form="image"), "data")
@@ -74,7 +74,10 @@ class ImageColumn(Column):
         if isinstance(first, (str, os.PathLike)):
             return cls._encoded(Files(items, base), mode)
         if isinstance(first, (bytes, bytearray)):
-            return cls._encoded(pa.array(items, pa.large_binary()), mode)
+            try:
+                return cls._encoded(pa.array(items, pa.large_binary()), mode)
+            except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
+                raise KindError(f"Pictures must be all paths, all bytes, or all arrays: {error}") from error
         pictures = to_form(items, Output(form="image"), "data")
         assert isinstance(pictures, ListValues)
         return cls.over(Source(ListSource(pictures.items)), spec=ColumnSpec("image", "uint8"))
@@ -94,7 +97,7 @@ class ImageColumn(Column):
             Let the decoder skip detail that the size would throw away: up to three times faster for JPEG, and
             not bit-equal to decoding in full.
         """
-        height, width = size
+        height, width = (int(side) for side in size)
         if height < 1 or width < 1:
             raise ValueError(f"`size` must be (height, width), each at least 1; got {size}.")
 
@@ -162,9 +165,3 @@ class _Resize:
 
 def _is_text(dtype: pa.DataType) -> bool:
     return bool(pa.types.is_string(dtype) or pa.types.is_large_string(dtype))
-
-
-def refuse_text(data: Sequence[Any]) -> None:
-    """Raise if somebody gave one path where a sequence of them is needed."""
-    if isinstance(data, (str, os.PathLike)):
-        raise KindError(f"Pictures come as a sequence of paths; got one path '{data}'.")

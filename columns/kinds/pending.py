@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Any, final
 
 from PIL import Image
 
 from ..column import KINDS, kind
+from ..errors import RowsFailedWarning
 from ..operators import Operators
 from ..spec import ColumnSpec
-from ..values import ArrowValues, DenseValues, ImageValues
+from ..values import ArrowValues, DenseValues, ImageValues, Values
 
 __all__ = ["PendingColumn"]
 
@@ -28,16 +30,24 @@ class PendingColumn(Operators):
     __slots__ = ()
 
     def _known(self) -> Any:
-        if not len(self):
-            return self
-        values = self[:1].values()
+        # The first row that is there tells; what failed or is null tells nothing.
+        for start in range(0, len(self), 256):
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", RowsFailedWarning)
+                values = self[start : start + 256].values(on_error="null")
+            valid = values.valid()
+            if valid is None or valid.any():
+                return self._found(values)
+        return self
+
+    def _found(self, values: Values) -> Any:
         if isinstance(values, ArrowValues):
             return self._as("scalar", dtype=str(values.array.type))
         if isinstance(values, ImageValues):
             return self._as("image", dtype="uint8", shape=values.data.shape[1:])
         if isinstance(values, DenseValues):
             return self._as("tensor", dtype=str(values.data.dtype), shape=values.data.shape[1:])
-        first = next((row for row in self.values().rows() if row is not None), None)
+        first = next(row for row in values.rows() if row is not None)
         return self._as("image" if isinstance(first, Image.Image) else "object")
 
     def _as(self, name: str, **known: Any) -> Any:

@@ -69,6 +69,8 @@ class PredictionColumn(Column):
     @property
     def label(self) -> Any:
         """A lazy category: the class with the greatest score."""
+        if not self.classes:
+            raise KindError("These scores have no class names; give them with `.as_kind('prediction', classes=names)`.")
         spec = ColumnSpec("scalar", "category", None, self.classes)
         return self._op(_Score("label", self._logits, self.classes), "scalar", spec)
 
@@ -101,7 +103,7 @@ class PredictionColumn(Column):
 
     def top_k(self, k: int) -> Any:
         """Return a lazy column of lists: the `k` likeliest classes, each with ``label`` and ``probability``."""
-        if not 1 <= k <= len(self.classes):
+        if not self.classes or not 1 <= k <= len(self.classes):
             raise KindError(f"`k` must lie in [1, {len(self.classes)}]; got {k}.")
         spec = ColumnSpec("scalar", "list", None)
         return self._op(_Score("top_k", self._logits, self.classes, k), "scalar", spec)
@@ -118,7 +120,9 @@ class PredictionColumn(Column):
             raise KindError(
                 f"Labels must have the classes {list(self.classes)}; they have {list(labels.spec.classes)}."
             )
-        named = labels if labels.spec.classes else labels.as_category(self.classes)  # type: ignore[attr-defined]
+        if labels.kind not in ("scalar", "text"):
+            raise KindError(f"Labels must be a category, class names or codes; got a {labels.kind} column.")
+        named = labels if labels.spec.classes else labels.as_kind("scalar").as_category(self.classes)
         return self._op(_Score("loss", self._logits, self.classes), "scalar", ColumnSpec("scalar", "float"), [named])
 
     @property
@@ -150,22 +154,26 @@ class _Score(Operation):
     def __call__(self, *inputs: Values) -> Values:
         scores = inputs[0]
         assert isinstance(scores, DenseValues)
-        valid = scores.valid()
+        valid, data = scores.valid(), scores.data
         lost = None if valid is None else ~valid
+        if not data.shape[1:] or not data.shape[1]:
+            # Nothing but null, from a map that has not given a row yet: nobody knows how many classes.
+            data = np.zeros((len(scores), max(len(self.classes), self.k + 1)), data.dtype)
+        elif lost is not None:
+            data = np.where(lost[:, None], 0, data)
+        kind = np.result_type(data.dtype, np.float32) if data.dtype.kind == "f" else np.dtype(np.float64)
         if self.name == "label":
-            codes = scores.data.argmax(axis=1).astype(np.int32) if len(scores) else np.zeros(0, np.int32)
-            return ArrowValues(
-                pa.DictionaryArray.from_arrays(pa.array(codes, mask=lost), pa.array(self.classes, pa.string()))
-            )
-        data = np.nan_to_num(scores.data, nan=0.0) if lost is not None else scores.data
+            none = np.isnan(data).any(axis=1)  # a score that is not a number chooses no class
+            codes = pa.array(data.argmax(axis=1).astype(np.int32), mask=none if lost is None else none | lost)
+            return ArrowValues(pa.DictionaryArray.from_arrays(codes, pa.array(self.classes, pa.string())))
         p = _softmax(data) if self.logits else data
         if self.name == "probabilities":
-            return DenseValues(p.astype(scores.data.dtype), valid)
+            return DenseValues(p.astype(kind), valid)
         if self.name == "top_k":
             return ArrowValues(self._top(p, lost))
         if self.name == "loss":
             return ArrowValues(_loss(p, data if self.logits else None, inputs[1], lost))
-        return ArrowValues(pa.array(self._quantity(p).astype(scores.data.dtype), mask=lost))
+        return ArrowValues(pa.array(self._quantity(p).astype(kind), mask=lost))
 
     def _quantity(self, p: NDArray[Any]) -> NDArray[Any]:
         if self.name == "probability":
@@ -186,8 +194,7 @@ class _Score(Operation):
         names = pa.array(self.classes, pa.string()).take(pa.array(order.reshape(-1)))
         chances = pa.array(np.take_along_axis(p, order, axis=1).reshape(-1))
         pairs = pa.StructArray.from_arrays([names, chances], names=["label", "probability"])
-        lists = pa.FixedSizeListArray.from_arrays(pairs, self.k)
-        return lists if lost is None else pa.array(lists.to_pylist(), lists.type, mask=lost)
+        return pa.FixedSizeListArray.from_arrays(pairs, self.k, mask=None if lost is None else pa.array(lost))
 
     def words(self, inner: Sequence[str]) -> str:
         return f"{inner[0]}.{self.name}" if len(inner) == 1 else f"{inner[0]}.{self.name}({inner[1]})"
@@ -195,10 +202,11 @@ class _Score(Operation):
 
 def _softmax(logits: NDArray[Any]) -> NDArray[np.float64]:
     shifted = logits.astype(np.float64)
-    if shifted.size:
-        shifted -= shifted.max(axis=1, keepdims=True)
-    np.exp(shifted, out=shifted)
-    shifted /= shifted.sum(axis=1, keepdims=True)
+    with np.errstate(invalid="ignore"):  # infinity less infinity: not a number, as it should be
+        if shifted.size:
+            shifted -= shifted.max(axis=1, keepdims=True)
+        np.exp(shifted, out=shifted)
+        shifted /= shifted.sum(axis=1, keepdims=True)
     return shifted
 
 
@@ -213,6 +221,7 @@ def _loss(p: NDArray[Any], logits: NDArray[Any] | None, labels: Values, lost: ND
     else:
         # From the logits, since a probability that underflows would give infinity.
         z = logits.astype(np.float64)
-        z = z - z.max(axis=1, keepdims=True) if z.size else z
-        nats = np.log(np.exp(z).sum(axis=1)) - np.take_along_axis(z, index[:, None], axis=1)[:, 0]
+        with np.errstate(invalid="ignore"):
+            z = z - z.max(axis=1, keepdims=True) if z.size else z
+            nats = np.log(np.exp(z).sum(axis=1)) - np.take_along_axis(z, index[:, None], axis=1)[:, 0]
     return pa.array(nats, mask=mask if lost is None else mask | lost)

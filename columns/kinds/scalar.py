@@ -102,7 +102,10 @@ class ScalarColumn(Operators):
 
     def value_counts(self) -> dict[Any, int]:
         """Return how often each value occurs, most frequent first; null counts under None."""
-        counts = pc.value_counts(_decoded(self.values()))
+        array = _decoded(self.values())
+        if pa.types.is_nested(array.type):
+            raise KindError(f"Only plain values are counted; this column has {array.type}.")
+        counts = pc.value_counts(array)
         pairs = [(p["values"], p["counts"]) for p in counts.to_pylist()]
         return dict(sorted(pairs, key=lambda pair: -pair[1]))
 
@@ -128,9 +131,6 @@ class ScalarColumn(Operators):
             return getattr(pc, name)(array).as_py()
         except pa.ArrowNotImplementedError as error:
             raise KindError(f"`{name}` needs numbers; this column has {array.type}.") from error
-
-    def to_torch(self) -> torch.Tensor:
-        return super().to_torch()
 
 
 class _Codes(Operation):

@@ -49,9 +49,9 @@ def before_and_after(settings, training, source, test):
     kept, held = hold_out(source, settings.held_out, seed=0)
     start = Classifier(settings.build(seed=0), classes=tuple("0123456789"))
     plain = train(start, training.draw, kept, settings.plain, progress=False)
-    tuned = train(plain.classifier, training.draw, kept, settings.fine_tune, validation=held, progress=False)
+    tuned = train(plain.model, training.draw, kept, settings.fine_tune, validation=held, progress=False)
     assert tuned.guarded
-    return test.figures(plain.classifier), test.figures(tuned.classifier)
+    return test.figures(plain.model), test.figures(tuned.model)
 
 
 def test_decoy_digits_fool_the_network_and_the_fine_tune_puts_it_right():

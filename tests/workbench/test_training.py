@@ -53,17 +53,17 @@ def weights_of(model):
 
 def test_training_falls_for_the_shortcut_and_the_fine_tune_puts_it_right(start, data):
     lying = Data(lying=True)
-    plain = fit(start, data, ROWS, steps=300, batch_size=64, lr=0.01, progress=False).classifier
+    plain = fit(start, data, ROWS, steps=300, batch_size=64, lr=0.01, progress=False).model
     assert data.accuracy(plain) > 0.95
     assert lying.accuracy(plain) < 0.6
     done = fine_tune(plain, data, ROWS, steps=300, batch_size=64, lr=0.01, progress=False)
-    assert lying.accuracy(done.classifier) > lying.accuracy(plain) + 0.2
+    assert lying.accuracy(done.model) > lying.accuracy(plain) + 0.2
 
     def mass(model):
         with model.evaluating():
             return mass_on_mask(input_gradient(model, data.inputs).scores, data.mask).mean().item()
 
-    assert mass(done.classifier) < mass(plain) / 5
+    assert mass(done.model) < mass(plain) / 5
 
 
 @pytest.mark.parametrize("counterexamples", [Swap(), Grey(), None])
@@ -81,7 +81,7 @@ def test_a_seed_gives_the_same_bits_whatever_torch_was_seeded_with(start, data, 
             validation=np.arange(32),
             progress=False,
         )
-        results.append((weights_of(done.classifier), done.steps, done.checks))
+        results.append((weights_of(done.model), done.steps, done.checks))
     assert torch.equal(results[0][0], results[1][0])
     assert results[0][1:] == results[1][1:]
     assert not torch.equal(results[0][0], results[2][0])
@@ -90,7 +90,7 @@ def test_a_seed_gives_the_same_bits_whatever_torch_was_seeded_with(start, data, 
 def test_a_training_repeats_from_its_settings(start, data):
     done = fine_tune(start, data, ROWS, steps=8, seed=3, weight_decay=0.1, progress=False)
     again = train(start, data, ROWS, done.settings, progress=False)
-    assert torch.equal(weights_of(done.classifier), weights_of(again.classifier))
+    assert torch.equal(weights_of(done.model), weights_of(again.model))
 
 
 def test_the_start_and_the_global_generator_are_left_as_found(start, data):
@@ -103,9 +103,9 @@ def test_the_start_and_the_global_generator_are_left_as_found(start, data):
 
 def test_running_statistics_are_frozen_in_a_fine_tune_only(start, data):
     before = start.module[1].running_mean.clone()
-    tuned = fine_tune(start, data, ROWS, steps=5, progress=False).classifier
+    tuned = fine_tune(start, data, ROWS, steps=5, progress=False).model
     assert torch.equal(tuned.module[1].running_mean, before)
-    fitted = fit(start, data, ROWS, steps=5, progress=False).classifier
+    fitted = fit(start, data, ROWS, steps=5, progress=False).model
     assert not torch.equal(fitted.module[1].running_mean, before)
 
 
@@ -113,19 +113,19 @@ def test_modes_come_back_even_after_an_exception(start, data):
     start.module[3].eval()
     modes = [part.training for part in start.module.modules()]
     done = fine_tune(start, data, ROWS, steps=3, validation=np.arange(9), progress=False)
-    assert [part.training for part in done.classifier.module.modules()] == modes
+    assert [part.training for part in done.model.module.modules()] == modes
     broken = Data()
     broken.inputs[:] = math.nan
     with pytest.raises(DivergedError) as caught:
         fit(start, broken, ROWS, steps=3, progress=False)
-    assert [part.training for part in caught.value.training.classifier.module.modules()] == modes
+    assert [part.training for part in caught.value.training.model.module.modules()] == modes
 
 
 def test_weights_that_are_frozen_stay(start, data):
     start.module[0].requires_grad_(False)
     done = fine_tune(start, data, ROWS, steps=5, weight_decay=0.5, progress=False)
-    assert torch.equal(done.classifier.module[0].weight, start.module[0].weight)
-    assert not torch.equal(done.classifier.module[4].weight, start.module[4].weight)
+    assert torch.equal(done.model.module[0].weight, start.module[0].weight)
+    assert not torch.equal(done.model.module[4].weight, start.module[4].weight)
 
 
 def test_only_the_rows_named_are_drawn(start, data):
@@ -164,7 +164,7 @@ def test_without_marks_a_fine_tune_is_plain(start, data):
 
     plain = fine_tune(start, unmarked, ROWS, steps=6, loss=None, counterexamples=None, progress=False)
     same = fine_tune(start, unmarked, ROWS, steps=6, progress=False)
-    assert torch.equal(weights_of(plain.classifier), weights_of(same.classifier))
+    assert torch.equal(weights_of(plain.model), weights_of(same.model))
     assert {step.annotated for step in same.steps} == {0}
 
 
@@ -184,12 +184,12 @@ def test_a_fine_tune_that_only_does_harm_keeps_the_state_it_started_from(data):
     """Training labels are wrong, validation labels right: the start is best."""
     torch.manual_seed(0)
     net = Classifier(nn.Sequential(nn.Linear(9, 16), nn.ReLU(), nn.Linear(16, 3)), ("a", "b", "c"))
-    good = fine_tune(net, data, 200, steps=100, lr=0.02, progress=False).classifier
+    good = fine_tune(net, data, 200, steps=100, lr=0.02, progress=False).model
     data.labels[:200] = (data.labels[:200] + 1) % 3
     held = np.arange(200, ROWS)
     done = fine_tune(good, data, 200, steps=50, lr=0.1, warmup=0, validation=held, progress=False)
     assert done.kept_step == 0
-    assert torch.equal(weights_of(done.classifier), weights_of(good))
+    assert torch.equal(weights_of(done.model), weights_of(good))
 
 
 def interrupt_after(count):
@@ -208,7 +208,7 @@ def test_an_interrupted_training_keeps_what_is_there_and_says_so(start, data):
     assert done.interrupted
     assert len(done.steps) == 4
     assert "4 of 9 steps, interrupted" in repr(done)
-    assert torch.equal(weights_of(done.classifier), weights_of(whole.classifier))
+    assert torch.equal(weights_of(done.model), weights_of(whole.model))
 
 
 def test_an_interrupted_fine_tune_keeps_the_best_state_so_far(start, data):
@@ -224,7 +224,7 @@ def test_an_interrupt_before_the_first_step_gives_back_the_start(start):
 
     with pytest.warns(InterruptedTrainingWarning, match="after 0 of 300"):
         done = fine_tune(start, draw, ROWS, validation=np.arange(9), progress=False)
-    assert torch.equal(weights_of(done.classifier), weights_of(start))
+    assert torch.equal(weights_of(done.model), weights_of(start))
 
 
 def test_a_loss_that_is_no_number_stops_at_its_step_and_loses_nothing(start, data):
@@ -241,14 +241,14 @@ def test_a_loss_that_is_no_number_stops_at_its_step_and_loses_nothing(start, dat
     assert len(kept.steps) == 3
     with pytest.warns(InterruptedTrainingWarning):
         expected = train(start, data, ROWS, kept.settings, progress=interrupt_after(3))
-    assert torch.equal(weights_of(kept.classifier), weights_of(expected.classifier))
+    assert torch.equal(weights_of(kept.model), weights_of(expected.model))
 
 
 def test_an_infinite_gradient_stops_before_it_reaches_the_weights(start, data):
     loss = RightReasons(weight=1e38)
     with pytest.raises(DivergedError, match="must be finite; at step 1") as caught:
         fine_tune(start, data, ROWS, loss=loss, penalty_from=0.0, progress=False)
-    assert torch.isfinite(weights_of(caught.value.training.classifier)).all()
+    assert torch.isfinite(weights_of(caught.value.training.model)).all()
 
 
 def test_a_label_out_of_range_is_named_with_its_row(start, data):
@@ -307,4 +307,4 @@ def test_rows_drawn_on_the_host_train_a_classifier_on_the_device(start, data):
     done = fine_tune(start, data, 200, steps=40, validation=np.arange(200, ROWS), progress=False)
     assert done.guarded
     assert done.steps[-1].penalty > 0
-    assert next(done.classifier.module.parameters()).is_cuda
+    assert next(done.model.module.parameters()).is_cuda
