@@ -78,12 +78,12 @@ def attribute(
     Examples
     --------
     >>> from workbench import DataPanel
-    >>> panel = DataPanel({"x": torch.zeros(1, 2)})
+    >>> panel = DataPanel({"x": torch.ones(1, 2)})
     >>> model = Classifier(torch.nn.Linear(2, 2, bias=False), classes=["a", "b"], on="x")
     >>> with torch.no_grad():
     ...     _ = model.module.weight.copy_(torch.tensor([[3.0, 0.0], [1.0, 0.0]]))
     >>> attribute(panel, model).to_list()
-    [tensor([1., 0.])]
+    [tensor([0.2384, 0.0000])]
     """
     column: TensorColumn = panel[model.on].map(
         _Explained(model, method, target), to=TensorColumn, batched=True, batch_size=batch_size, device=device

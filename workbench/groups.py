@@ -13,7 +13,8 @@ from columns import Column, ScalarColumn
 from columns.column import read_columns
 
 from .errors import PanelError
-from .relational import codes_of, key_array, rows_by_group, sort_rows
+from .ordering import sort_rows
+from .relational import codes_of, key_array, rows_by_group
 
 if TYPE_CHECKING:
     from .panel import DataPanel

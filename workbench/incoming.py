@@ -34,8 +34,9 @@ class Incoming:
     ) -> DataPanel:
         """Return a pandas DataFrame as a panel.
 
-        Numbers share their memory with the frame (which copies it before it is written to). NaN in a float column stays NaN; None, NA and NaT are null.
-        Categories keep their classes and order; objects of several types are kept as objects. Names become text.
+        Numbers share their memory with the frame, which since pandas 3 is copied before anybody writes into it. NaN in
+        a float column stays NaN; None, NA and NaT are null. Categories keep their classes and order; objects of
+        several types are kept as objects. Names become text.
 
         Parameters
         ----------
@@ -132,7 +133,8 @@ class Incoming:
     ) -> DataPanel:
         """Return a map-style torch Dataset as a panel; samples are read when they are asked for.
 
-        What is asked for together is read together, and kept.
+        What is asked for together is read together, and kept: pictures as well, which a dataset may make anew each
+        time. For files of pictures, `from_folder` and `from_csv` keep nothing.
 
         Parameters
         ----------

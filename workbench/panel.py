@@ -305,11 +305,11 @@ class DataPanel(Relations, Computing, Interop):
 
     # Keeping
 
-    def save(self, path: Any) -> int:
+    def save(self, path: Any, *, on_error: str = "raise", timeout: float = 60.0) -> int:
         """Write the panel to a directory and return its version; see `workbench.save`."""
         from .storage import save
 
-        return save(self, path)
+        return save(self, path, on_error=on_error, timeout=timeout)
 
     def __repr__(self) -> str:
         from .display import as_text

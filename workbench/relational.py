@@ -1,4 +1,4 @@
-"""Relational work on scalar columns: orders, groups and matches, as row numbers.
+"""Relational work on scalar columns: groups and matches, as row numbers; orders are in `ordering`.
 
 Arrow compute and a little NumPy: key columns are computed at once, everything else stays lazy.
 """
@@ -12,12 +12,14 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from columns import Column
+from columns import Column, Selection
+from columns.selection import NO_ROW
 from columns.values import ArrowValues
 
 from .errors import PanelError
+from .ordering import radix_order
 
-__all__ = ["codes_of", "key_array", "match_rows", "sort_rows"]
+__all__ = ["codes_of", "key_array", "match_rows", "rows_by_group"]
 
 
 def key_array(column: Column, what: str) -> pa.Array:
@@ -37,50 +39,6 @@ def key_array(column: Column, what: str) -> pa.Array:
     return array
 
 
-def sort_rows(arrays: Sequence[pa.Array], ascending: Sequence[bool]) -> NDArray[np.int64]:
-    """Return the stable order of rows by several keys, the first the weightiest; NaN, then null, come last."""
-    if len(arrays) == 1:
-        return _order(arrays[0], ascending[0])
-    # Each key becomes a rank in which a greater number means later; the lexical order of ranks is the order.
-    ranks = [_rank(array, up) for array, up in zip(arrays, ascending, strict=True)]
-    return np.lexsort(ranks[::-1]).astype(np.int64, copy=False)
-
-
-def _order(array: pa.Array, up: bool) -> NDArray[np.int64]:
-    kind = array.type
-    if pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_dictionary(kind):
-        return np.argsort(_rank(array, up), kind="stable")
-    order = pc.array_sort_indices(array, order="ascending" if up else "descending", null_placement="at_end")
-    return np.asarray(order.to_numpy()).astype(np.int64)
-
-
-def _rank(array: pa.Array, up: bool) -> NDArray[np.int64]:
-    """Return numbers whose order is the order of the values; equal values have equal numbers."""
-    coded = array if pa.types.is_dictionary(array.type) else array.dictionary_encode()
-    # A category sorts by the order of its classes, strings by the order of their characters.
-    if pa.types.is_dictionary(array.type):
-        rank_of_code = np.arange(len(coded.dictionary))
-    else:
-        order = pc.array_sort_indices(coded.dictionary, null_placement="at_end").to_numpy()
-        rank_of_code = np.empty(len(order), np.int64)
-        rank_of_code[order] = np.arange(len(order))
-    last = len(rank_of_code)
-    codes = coded.indices.fill_null(last).to_numpy()
-    if not up:
-        rank_of_code = (last - 1) - rank_of_code
-        rank_of_code[_nan_codes(coded.dictionary)] = last  # NaN comes late in either direction
-    ranks: NDArray[np.int64] = np.append(rank_of_code, last + 1)[codes]
-    # 16-bit keys sort by radix, in linear time.
-    return ranks.astype(np.uint16) if last + 2 < 1 << 16 else ranks
-
-
-def _nan_codes(dictionary: pa.Array) -> NDArray[np.int64]:
-    if not pa.types.is_floating(dictionary.type):
-        return np.zeros(0, np.int64)
-    found: NDArray[np.int64] = np.flatnonzero(np.isnan(dictionary.to_numpy(zero_copy_only=False)))
-    return found
-
-
 def codes_of(arrays: Sequence[pa.Array]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Return a group number per row, numbered by first occurrence, and the first row of each group."""
     code = np.zeros(len(arrays[0]), np.int64)
@@ -92,22 +50,23 @@ def codes_of(arrays: Sequence[pa.Array]) -> tuple[NDArray[np.int64], NDArray[np.
         unique = pa.array(mixed).dictionary_encode()  # keeps the codes small however many keys there are
         code = unique.indices.to_numpy().astype(np.int64)
     groups = int(code.max()) + 1 if len(code) else 0
-    first = np.full(groups, len(code), np.int64)
-    np.minimum.at(first, code, np.arange(len(code)))
+    first = np.empty(groups, np.int64)
+    # Written from the last row to the first: of the rows of a group, the first one's number stays.
+    first[code[::-1]] = np.arange(len(code) - 1, -1, -1)
     return code, first
 
 
 def rows_by_group(code: NDArray[np.int64], groups: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Return row numbers sorted by group, in their order within each, and where each group starts."""
-    order = np.argsort(code.astype(np.uint16) if groups < 1 << 16 else code, kind="stable")
+    order = radix_order(code.astype(np.uint64))
     starts = np.concatenate([[0], np.cumsum(np.bincount(code, minlength=groups))])
     return order, starts
 
 
 def match_rows(
     left: Sequence[pa.Array], right: Sequence[pa.Array], how: str
-) -> tuple[NDArray[np.int64], NDArray[np.int64], bool]:
-    """Return the rows of each side of a join, -1 where a side has none.
+) -> tuple[Selection, Selection, bool]:
+    """Return the rows of each side of a join, `NO_ROW` where a side has none.
 
     Parameters
     ----------
@@ -119,7 +78,8 @@ def match_rows(
 
     Returns
     -------
-    left_rows, right_rows : ndarray of int64
+    left_rows, right_rows : Selection
+        A side of which every row stays once, in order, is a range: its columns need no copy.
     unique : bool
         Whether no left row met more than one right row.
 
@@ -129,33 +89,28 @@ def match_rows(
     """
     if how == "right":
         right_rows, left_rows, _ = match_rows(right, left, "left")
-        real = left_rows[left_rows >= 0]
-        return (
-            left_rows,
-            right_rows,
-            len(np.unique(right_rows)) == len(right_rows) and len(np.unique(real)) == len(real),
-        )
+        ours, theirs = left_rows.indices(), right_rows.indices()
+        real = ours[ours >= 0]
+        once = len(np.unique(theirs)) == len(theirs) and len(np.unique(real)) == len(real)
+        return left_rows, right_rows, once
     left_key, right_key = _one_key(left, right)
     first = pc.index_in(left_key, value_set=right_key)
     codes, _ = codes_of([right_key])
     unique = len(right_key) == (int(codes.max()) + 1 if len(codes) else 0)
-    found = first.fill_null(-1).to_numpy().astype(np.int64)
-    left_rows = np.arange(len(found), dtype=np.int64)
-    if unique:
-        right_rows = found
-    else:
-        left_rows, right_rows = _expand(found, codes)
+    found = (first.fill_null(NO_ROW) if first.null_count else first).to_numpy().astype(np.int64)
+    if unique and (how == "left" or (how == "inner" and not first.null_count)):
+        return Selection.whole(len(found)), Selection(found), True
+    left_index, right_index = (np.arange(len(found)), found) if unique else _expand(found, codes)
     if how == "inner":
-        kept = right_rows >= 0
-        if not kept.all():
-            left_rows, right_rows = left_rows[kept], right_rows[kept]
+        kept = right_index >= 0
+        left_index, right_index = left_index[kept], right_index[kept]
     elif how == "outer":
         lonely = np.ones(len(right_key), np.bool_)
-        lonely[right_rows[right_rows >= 0]] = False
+        lonely[right_index[right_index >= 0]] = False
         extra = np.flatnonzero(lonely)
-        left_rows = np.concatenate([left_rows, np.full(len(extra), -1)])
-        right_rows = np.concatenate([right_rows, extra])
-    return left_rows, right_rows, unique
+        left_index = np.concatenate([left_index, np.full(len(extra), NO_ROW)])
+        right_index = np.concatenate([right_index, extra])
+    return Selection(left_index), Selection(right_index), unique
 
 
 def _expand(found: NDArray[np.int64], codes: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

@@ -15,7 +15,8 @@ from columns.expression import Concat, take
 
 from .errors import NoColumnError, PanelError
 from .keys import content_origin, key_node, pair_keys
-from .relational import key_array, match_rows, sort_rows
+from .ordering import sort_rows
+from .relational import key_array, match_rows
 
 if TYPE_CHECKING:
     from .groups import Groups
@@ -91,7 +92,7 @@ class Relations:
         left_rows, right_rows, unique = match_rows(
             [key_array(c, "join") for c in left_keys], [key_array(c, "join") for c in right_keys], how
         )
-        left, right = self._selection.compose(Selection(left_rows)), other._selection.compose(Selection(right_rows))
+        left, right = self._selection.compose(left_rows), other._selection.compose(right_rows)
         return self._joined(other, pairs, left, right, how, suffix, unique)  # type: ignore[no-any-return]
 
     def _joined(
