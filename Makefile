@@ -50,7 +50,7 @@ soak: $(STAMP)
 	@touch $@
 
 test-meerkat: .venv-meerkat/.installed
-	.venv-meerkat/bin/python -m pytest tests/workbench/test_meerkat.py -p no:cacheprovider
+	.venv-meerkat/bin/python -m pytest tests/workbench/test_meerkat.py --noconftest -p no:cacheprovider
 
 clean:
 	rm -rf $(VENV) .venv-meerkat

@@ -15,7 +15,7 @@ from .functions import Function, Output
 from .registry import KINDS, is_column, kind_of
 from .selection import Selection
 from .spec import ColumnSpec
-from .values import ArrowValues
+from .values import ArrowValues, unpacked
 
 __all__ = ["align", "concat", "map_columns", "select_rows"]
 
@@ -42,8 +42,9 @@ def select_rows(rows: Any, length: int) -> Selection:
             raise KindError(f"Rows are chosen by booleans or row numbers; got a column of kind '{rows.kind}'.")
         array = values.array
         if pa.types.is_boolean(array.type):
-            array = array.fill_null(False)  # what is not known to hold is left out, as pandas does
-        rows = array.to_numpy(zero_copy_only=False)
+            rows = unpacked(array.fill_null(False))  # what is not known to hold is left out, as pandas does
+        else:
+            rows = array.to_numpy(zero_copy_only=False)
     index = np.asarray(rows.cpu() if isinstance(rows, torch.Tensor) else rows)
     if index.dtype == bool:
         if index.shape != (length,):

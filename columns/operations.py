@@ -230,15 +230,21 @@ def _through_numpy(function: Callable[..., Any]) -> Callable[..., Any]:
     """Let NumPy compute what Arrow has no kernel for; null in gives null out."""
 
     def run(*operands: Any) -> pa.Array:
-        masks = [o.is_null().to_numpy(zero_copy_only=False) for o in operands if isinstance(o, pa.Array)]
-        arrays = [o.fill_null(1).to_numpy(zero_copy_only=False) if isinstance(o, pa.Array) else o for o in operands]
+        # Most columns have no null and most divisors are one constant: then there is nothing to mask.
+        masks = [
+            o.is_null().to_numpy(zero_copy_only=False) for o in operands if isinstance(o, pa.Array) and o.null_count
+        ]
+        arrays = [
+            (o.fill_null(1) if o.null_count else o).to_numpy(zero_copy_only=False) if isinstance(o, pa.Array) else o
+            for o in operands
+        ]
         if all(np.asarray(a).dtype.kind in "iub" for a in arrays):
             # By zero there is no whole number that is right: NumPy would say 0, here it is null.
-            masks.append(
-                np.broadcast_to(np.asarray(arrays[1]) == 0, np.broadcast_shapes(*(np.shape(a) for a in arrays)))
-            )
+            zero = np.asarray(arrays[1]) == 0
+            if zero.any():
+                masks.append(np.broadcast_to(zero, np.broadcast_shapes(*(np.shape(a) for a in arrays))))
         with np.errstate(all="ignore"):
-            return pa.array(function(*arrays), mask=np.logical_or.reduce(masks))
+            return pa.array(function(*arrays), mask=np.logical_or.reduce(masks) if masks else None)
 
     return run
 

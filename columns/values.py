@@ -38,6 +38,7 @@ __all__ = [
     "picture",
     "read_only",
     "shared_tensor",
+    "unpacked",
 ]
 
 
@@ -214,6 +215,14 @@ def picture(array: NDArray[np.uint8]) -> Any:
     from PIL import Image
 
     return Image.fromarray(np.ascontiguousarray(array[:, :, 0] if array.shape[2] == 1 else array))
+
+
+def unpacked(array: pa.BooleanArray) -> NDArray[np.bool_]:
+    """Return Arrow's packed bits, none of them null, as NumPy has booleans; many times faster than Arrow does it."""
+    if not len(array):
+        return np.zeros(0, np.bool_)
+    bits = np.frombuffer(array.buffers()[1], np.uint8)
+    return np.unpackbits(bits, count=array.offset + len(array), bitorder="little")[array.offset :].view(np.bool_)
 
 
 def concatenate(parts: Sequence[Values]) -> Values:

@@ -7,6 +7,7 @@ from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pyarrow as pa
 
 from columns import Column, ColumnSpec, LengthError, ScalarColumn, Selection
 from columns.column import read_columns, select_rows
@@ -231,10 +232,10 @@ class DataPanel(Relations, Computing, Interop):
             return self[:] if chosen else self[:0]  # type: ignore[no-any-return]
         if not isinstance(chosen, Column):
             raise PanelError(f"A condition must say yes or no for each row; {condition!r} does not.")
-        values = chosen.to_numpy()
-        if values.dtype != bool and not all(v is None or isinstance(v, bool) for v in values.tolist()):
-            raise PanelError(f"A condition must say yes or no for each row; {condition!r} gives {values.dtype}.")
-        return self[chosen]  # type: ignore[no-any-return]
+        answers = chosen.to_arrow()
+        if not pa.types.is_boolean(answers.type):
+            raise PanelError(f"A condition must say yes or no for each row; {condition!r} gives {answers.type}.")
+        return self[ScalarColumn(answers)]  # type: ignore[no-any-return]
 
     # Changing
 

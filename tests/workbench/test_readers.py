@@ -10,11 +10,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyarrow.feather
 import pyarrow.parquet
 import pytest
+import torch
 from PIL import Image
 
-from columns import ImageColumn, KindError, ObjectColumn, PredictionColumn, ScalarColumn, TensorColumn
+from columns import ImageColumn, KindError, ObjectColumn, PredictionColumn, ScalarColumn, StoreError, TensorColumn
 from workbench import DataPanel
 from workbench.errors import DataError, NoColumnError, PanelError
 
@@ -314,3 +316,60 @@ class TestParquetAndIpc:
         back = DataPanel.from_parquet(tmp_path / "t")
         assert len(back) == 0
         assert back.kind("i") == "image"
+
+
+class TestMeerkatDirectory:
+    """Meerkat's format without Meerkat, as it lies on disk; test_meerkat.py reads what Meerkat itself wrote."""
+
+    @pytest.fixture
+    def root(self, tmp_path: Path) -> Path:
+        blocks = tmp_path / "df" / "mgr" / "blocks"
+        (tmp_path / "df" / "mgr" / "columns" / "o").mkdir(parents=True)
+        for name in ("1", "2", "3"):
+            (blocks / name).mkdir(parents=True)
+        pa.feather.write_feather(pa.table({"i": [1, 2], "s": ["a", None]}), blocks / "1" / "data.feather")
+        np.save(blocks / "2" / "data.npy", np.arange(8).reshape(2, 4))
+        torch.save(torch.ones(2, 3), blocks / "3" / "data.pt")
+        (tmp_path / "df" / "mgr" / "columns" / "o" / "data.dill").write_bytes(b"whatever")
+        tag = "!!python/name:meerkat.columns.scalar.pandas.PandasScalarColumn ''"
+        parts = {
+            "i": ("1", "i"),
+            "s": ("1", "s"),
+            "n": ("2", "0"),
+            "t": ("2", "{start: 1, stop: 4, step: 1}"),
+            "p": ("3", "null"),
+        }
+        lines = ["columns:"]
+        for name, (block, index) in parts.items():
+            lines += [
+                f"  {name}:",
+                f"    dtype: {tag}",
+                f"    block: {{block_dir: blocks/{block}, block_index: {index}}}",
+            ]
+        lines += ["  o:", f"    dtype: {tag}", "_column_order: [s, i, n, t, p, o]"]
+        (tmp_path / "df" / "mgr" / "meta.yaml").write_text("\n".join(lines))
+        (tmp_path / "df" / "meta.yaml").write_text("len: 2")
+        return tmp_path / "df"
+
+    def test_blocks_are_read_in_the_order_of_the_columns(self, root: Path) -> None:
+        panel = DataPanel.from_meerkat(root, without=["o"])
+        assert panel.columns == ["s", "i", "n", "t", "p"]
+        assert panel["s"].to_list() == ["a", None]
+        assert panel["n"].to_list() == [0, 4]
+        assert panel["t"].to_numpy().tolist() == [[1, 2, 3], [5, 6, 7]]
+        assert panel["p"].to_numpy().shape == (2, 3)
+
+    def test_a_pickle_is_refused_by_file(self, root: Path) -> None:
+        with pytest.raises(StoreError, match=r"Column 'o'.*o/data\.dill.*without=\['o'\]"):
+            DataPanel.from_meerkat(root)
+
+    def test_lengths_that_differ_and_parts_that_are_not_there_are_told(self, root: Path) -> None:
+        np.save(root / "mgr" / "blocks" / "2" / "data.npy", np.arange(4).reshape(1, 4))
+        with pytest.raises(StoreError, match=r"one length; they have \[1, 2\] rows"):
+            DataPanel.from_meerkat(root, without=["o"])
+        np.save(root / "mgr" / "blocks" / "2" / "data.npy", np.arange(4).reshape(2, 2)[:, :0])
+        with pytest.raises(StoreError, match="Block 'blocks/2' has no part 0"):
+            DataPanel.from_meerkat(root, without=["o"])
+        (root / "mgr" / "blocks" / "1" / "data.feather").write_bytes(b"ARROW1")
+        with pytest.raises(StoreError, match=r"data\.feather' is damaged"):
+            DataPanel.from_meerkat(root, without=["o"])
