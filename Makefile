@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 JOBS ?= 2
 
-.PHONY: help demo test check lab bench soak test-meerkat constraints clean
+.PHONY: help demo test check lab bench soak test-meerkat clean
 
 help:
 	@echo "make demo          install, and run the main job on decoy digits (report in demo-report.html)"

@@ -133,7 +133,7 @@ def to_arrow_array(raw: Any, dtype: str | None, what: str) -> pa.Array:
         else:
             raise KindError(f"`{what}` must give one value per row; got rows of shape {raw.shape[1:]}.")
     if isinstance(raw, (list, tuple)):
-        raw = [i.item() if isinstance(i, (np.generic, torch.Tensor)) and np.ndim(i) == 0 else i for i in raw]
+        raw = _plain_list(raw)
     try:
         kind = None if dtype is None else pa.type_for_alias(dtype)
     except ValueError as error:
@@ -145,6 +145,17 @@ def to_arrow_array(raw: Any, dtype: str | None, what: str) -> pa.Array:
     except (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError, OverflowError, ValueError) as error:
         aim = "one type" if kind is None else f"type {kind}"
         raise KindError(f"The values of `{what}` must all have {aim}: {error}") from error
+
+
+def _plain_list(items: Sequence[Any]) -> Any:
+    """Return a sequence for Arrow to read, with scalars of NumPy and torch made plain."""
+    if type(next((i for i in items if i is not None), None)) in (str, int, float, bool):
+        # Nearly always the rest is like the first: one pass in C instead of a million looks from Python.
+        try:
+            return pa.array(items)
+        except (pa.ArrowInvalid, pa.ArrowTypeError, OverflowError):
+            pass
+    return [i.item() if isinstance(i, (np.generic, torch.Tensor)) and np.ndim(i) == 0 else i for i in items]
 
 
 def _dense(raw: Any, output: Output, what: str) -> DenseValues:

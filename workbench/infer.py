@@ -47,31 +47,31 @@ def _column(values: Any) -> Column:
     if isinstance(values, (np.ndarray, torch.Tensor, pa.Array, pa.ChunkedArray)):
         if isinstance(values, np.ndarray) and values.dtype == object:
             return _from_list(values.tolist())
-        return _from_arrow(values) if isinstance(values, (pa.Array, pa.ChunkedArray)) else ScalarColumn(values)
+        return ScalarColumn(values) if isinstance(values, (np.ndarray, torch.Tensor)) else _from_arrow(values)
+    if type(values).__module__.startswith("pandas"):
+        from .frames import column_from_series
+
+        return column_from_series(values)
     if hasattr(values, "__arrow_c_stream__") or hasattr(values, "__arrow_c_array__"):
         return _from_arrow(pa.chunked_array(values) if hasattr(values, "__arrow_c_stream__") else pa.array(values))
-    if type(values).__module__.startswith("pandas"):
-        return _from_list(values.tolist()) if values.dtype == object else ScalarColumn(values)
     if not hasattr(values, "__iter__"):
         raise KindError(f"values must be a column, an array, or a sequence; got {type(values).__name__}.")
-    return _from_list(list(values))
+    return _from_list(values if isinstance(values, list) else list(values))
 
 
-def _from_arrow(array: Any) -> Column:
-    """Fixed-size lists of numbers are tensors, as `Column.to_arrow` wrote them."""
-    if pa.types.is_fixed_size_list(array.type):
-        array = array.combine_chunks() if isinstance(array, pa.ChunkedArray) else array
-        shape, inner = [], array
-        while pa.types.is_fixed_size_list(inner.type) and inner.null_count == 0:
-            shape.append(inner.type.list_size)
-            inner = inner.flatten()
-        kind = inner.type
-        if inner.null_count == 0 and (pa.types.is_integer(kind) or pa.types.is_floating(kind)):
-            return TensorColumn(inner.to_numpy(zero_copy_only=False).reshape(len(array), *shape))
-    return ScalarColumn(array)
+def _from_arrow(array: pa.Array | pa.ChunkedArray) -> Column:
+    from .arrow import column_from_arrow
+
+    chunked = array if isinstance(array, pa.ChunkedArray) else pa.chunked_array([array])
+    return column_from_arrow(chunked, pa.field("", chunked.type))
 
 
 def _from_list(items: list[Any]) -> Column:
+    if type(next((i for i in items if i is not None), None)) in (str, int, float, bool):
+        try:
+            return ScalarColumn(items)
+        except KindError:
+            pass  # of several types: what follows decides whether that is a mistake
     there = [item for item in items if item is not None]
     if there and type(there[0]).__module__.startswith("PIL."):
         return ImageColumn(items)

@@ -15,6 +15,7 @@ from columns.expression import Node, take
 
 from .computing import Computing
 from .errors import NoColumnError, PanelError
+from .incoming import from_anything
 from .infer import as_column
 from .interop import Interop
 from .keys import content_origin, key_column, key_node
@@ -32,7 +33,8 @@ class DataPanel(Relations, Computing, Interop):
     Parameters
     ----------
     data : mapping of str to column or values, optional
-        Columns, or what a column can be made of: sequences, NumPy and Arrow arrays, tensors, pandas Series.
+        Columns, or what a column can be made of: sequences, NumPy and Arrow arrays, tensors, pandas Series. Or a
+        whole table: a pandas or polars DataFrame, a Hugging Face dataset, anything with ``__arrow_c_stream__``.
     origin : str, optional
         What the keys of the rows begin with; derived from the content if left out.
 
@@ -65,7 +67,11 @@ class DataPanel(Relations, Computing, Interop):
     _length: int
     _views: dict[str, Column]
 
-    def __init__(self, data: Mapping[str, Any] | None = None, *, origin: str | None = None) -> None:
+    def __init__(self, data: Any = None, *, origin: str | None = None) -> None:
+        if data is not None and not isinstance(data, Mapping):
+            table = from_anything(data, origin=origin)
+            self._start(dict(table._columns), len(table), table._keys)
+            return
         length: int | None = None
         made: dict[str, Column] = {}
         for name, values in (data or {}).items():

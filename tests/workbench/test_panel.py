@@ -124,6 +124,19 @@ def test_nan_and_infinity_stay_what_they_are():
     assert panel.sort("v", ascending=False)["v"].to_list()[0] == float("inf")
 
 
+def test_a_whole_table_is_a_panel_as_well():
+    import pandas as pd
+
+    frame = pd.DataFrame({"a": [1.5, float("nan")], "w": ["x", None]})
+    panel = wb.DataPanel(frame, origin="f")
+    assert panel["w"].to_list() == ["x", None]
+    assert panel["a"].is_null().to_list() == [False, False], "NaN is a number"
+    assert panel.key.to_list() == ["f/0", "f/1"]
+    assert wb.DataPanel({"a": frame["a"]})["a"].is_null().to_list() == [False, False]
+    with pytest.raises(wb.PanelError, match="__arrow_c_stream__"):
+        wb.DataPanel(3)
+
+
 def test_values_of_several_types_are_refused_with_the_column():
     with pytest.raises(KindError, match="'mixed'"):
         wb.DataPanel({"mixed": [1, "a"]})
