@@ -75,6 +75,7 @@ class Call:
         self.rows = rows
         self.inputs = list(inputs)
         self.own: dict[int, Cause] = {}
+        self.stopped = False  # a row failed, and no other is to be tried after it
 
     def run(self, failed: dict[int, Cause]) -> tuple[dict[str, Values], dict[int, Cause]]:
         """Return the outputs of all rows, null where a row was null or failed, and the rows that failed here."""
@@ -168,7 +169,7 @@ class Call:
             stack += others[::-1]
             if not len(piece):
                 continue
-            if self.shared.interruption is not None or (self.own and self.shared.stop):
+            if self.shared.interruption is not None or self.stopped:
                 self._fail(piece, NotTried())
                 continue
             too_large = False
@@ -180,6 +181,7 @@ class Call:
                 too_large = _no_memory(error)
                 if len(piece) == 1:
                     self._fail(piece, error)
+                    self.stopped = self.shared.stop
                 elif not too_large:
                     half = len(piece) // 2
                     stack += [piece[half:], piece[:half]]

@@ -258,7 +258,7 @@ class Column:
         new = ColumnSpec(cls.kind, self.spec.dtype, self.spec.shape, self.spec.classes, self.spec.unit)
         return cls.over(node, self.selection, new.with_(**spec), self.keys, self.name)
 
-    def is_null(self) -> Column:
+    def is_null(self) -> Any:
         """Return a lazy column of booleans: whether each row is null."""
 
         def build(nodes: tuple[Node, ...]) -> tuple[Node, ...]:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import itertools
 import math
 import tempfile
-import weakref
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +18,7 @@ import pyarrow as pa
 import torch
 from numpy.typing import NDArray
 
+from .budget import ledger, memory_budget, set_memory_budget
 from .causes import Cause
 from .errors import FunctionError
 from .functions import Output
@@ -38,50 +38,6 @@ __all__ = [
 ]
 
 MISSING, THERE, NULL, FAILED = 0, 1, 2, 3
-
-
-class _Ledger:
-    """How many bytes all memos hold in memory, and how many they may."""
-
-    def __init__(self) -> None:
-        self.budget = 4 << 30
-        self.kept: weakref.WeakSet[KeptRows] = weakref.WeakSet()
-        self._at_most = 0  # an upper bound: memos that are gone are only found out by counting
-
-    def add(self, size: int) -> None:
-        """Note that `size` more bytes are held."""
-        self._at_most += size
-        if self._at_most > self.budget:
-            self.settle()
-
-    def settle(self) -> None:
-        """Move the largest results to files until the rest fits the budget."""
-        held = {rows: rows.bytes_in_memory for rows in self.kept}
-        total = sum(held.values())
-        while total > self.budget:
-            largest = max(held, key=lambda r: held[r])
-            if held[largest] == 0:
-                break
-            total -= held[largest]
-            largest.spill()
-            held[largest] = 0
-        self._at_most = total
-
-
-_ledger = _Ledger()
-
-
-def memory_budget() -> int:
-    """Return how many bytes of results may stay in host memory."""
-    return _ledger.budget
-
-
-def set_memory_budget(size: int) -> None:
-    """Let results take at most `size` bytes of host memory; what is above moves to temporary files."""
-    if size < 0:
-        raise ValueError(f"A budget must be at least 0 bytes; got {size}.")
-    _ledger.budget = size
-    _ledger.settle()
 
 
 class KeptRows:
@@ -119,7 +75,7 @@ class KeptRows:
         self._state_file: RowFile | None = None
         if directory is not None:
             self._reopen(directory)
-        _ledger.kept.add(self)
+        ledger.kept.add(self)
 
     @property
     def bytes_in_memory(self) -> int:
@@ -150,7 +106,7 @@ class KeptRows:
         self._set_state(rows, state)
         if self._dense is not None:
             self._stored += len(there)
-            _ledger.add(len(there) * self.row_bytes)
+            ledger.add(len(there) * self.row_bytes)
 
     def mark(self, rows: NDArray[np.int64], state: int) -> None:
         """Set the state of rows without values."""
@@ -246,7 +202,7 @@ class KeptRows:
             arrow = None if self._arrow_type is None else str(self._arrow_type)
             layout = Layout(self.length, self._form.__name__, self._shape, self._dtype, arrow)
             self._file, self._state_file = start_results(self._directory, layout)
-        elif self.length * self.row_bytes > _ledger.budget:
+        elif self.length * self.row_bytes > ledger.budget:
             # All of it would not fit; the system may even refuse to reserve so much.
             self._file = _temporary(self.row_bytes)
         else:

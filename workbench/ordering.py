@@ -102,7 +102,7 @@ def _order_of_floats(numbers: NDArray[Any], up: bool) -> NDArray[np.int64]:
     """Read the bits of IEEE floats as integers: the order is the same once negative ones are turned around."""
     width = np.uint32 if numbers.dtype.itemsize <= 4 else np.uint64
     numbers = (numbers.astype(np.float32) if width is np.uint32 else numbers) + 0.0  # -0.0 equals 0.0
-    bits = numbers.view(width)
+    bits: Any = numbers.view(width)
     sign = width(1 << (8 * numbers.dtype.itemsize - 1))
     keys = np.where(bits & sign, ~bits, bits | sign)
     return radix_order((keys if up else ~keys).astype(np.uint64, copy=False))
@@ -145,11 +145,12 @@ def _order_by_prefix(array: pa.Array) -> NDArray[np.int64]:
     return order
 
 
-def _prefixes(array: pa.Array, start: int) -> tuple[NDArray[np.uint64], NDArray[Any]]:
+def _prefixes(array: pa.Array, start: int) -> tuple[NDArray[np.uint64], NDArray[np.int64]]:
     """Return the bytes of each text from `start` on as one number, zeros where it has ended, and its length."""
     wide = pa.types.is_large_string(array.type)
     _, offsets, data = array.buffers()
-    edges = np.frombuffer(offsets, np.int64 if wide else np.int32)[array.offset : array.offset + len(array) + 1]
+    all_edges: NDArray[Any] = np.frombuffer(offsets, np.int64 if wide else np.int32)
+    edges = all_edges[array.offset : array.offset + len(array) + 1].astype(np.int64)
     content = np.frombuffer(data, np.uint8) if data is not None and data.size else np.zeros(1, np.uint8)
     keys = np.zeros(len(array), np.uint64)
     for place in range(start, start + _PREFIX):

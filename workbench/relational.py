@@ -63,9 +63,7 @@ def rows_by_group(code: NDArray[np.int64], groups: int) -> tuple[NDArray[np.int6
     return order, starts
 
 
-def match_rows(
-    left: Sequence[pa.Array], right: Sequence[pa.Array], how: str
-) -> tuple[Selection, Selection, bool]:
+def match_rows(left: Sequence[pa.Array], right: Sequence[pa.Array], how: str) -> tuple[Selection, Selection, bool]:
     """Return the rows of each side of a join, `NO_ROW` where a side has none.
 
     Parameters

@@ -21,6 +21,7 @@ __all__ = ["EmbeddingColumn", "Nearest"]
 _METRICS = ("cosine", "dot", "euclidean")
 _SPARE = 8  # neighbours measured exactly beyond those asked for
 _SCORES_AT_ONCE = 16 << 20  # elements of the score matrix held at a time: bounded, and it fits a cache
+_QUERIES_AT_ONCE = 1024
 
 
 class Nearest(NamedTuple):
@@ -121,38 +122,69 @@ class EmbeddingColumn(Column):
 def _search(
     queries: torch.Tensor, rows: torch.Tensor, k: int, metric: str, missing: torch.Tensor | None
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return the best rows and their scores, chunk of queries by chunk of queries."""
+    """Return the best rows and their scores, some queries at a time."""
+    if not len(queries):
+        return torch.zeros((0, k), dtype=torch.int64), torch.zeros((0, k))
     count = len(rows) if missing is None else len(rows) - int(missing.sum())
+    scale, shift = None, None
     if metric == "cosine":
         queries = torch.nn.functional.normalize(queries, dim=1)
         # Dividing the scores by the norms leaves the rows, often mapped and large, as they are.
         scale = rows.norm(dim=1).clamp_min_(1e-12).reciprocal_()
     elif metric == "euclidean":
         rows, queries = _centred(rows, queries, missing)
-        half_square = rows.square().sum(dim=1).div_(2)
+        shift = rows.square().sum(dim=1).div_(-2)  # |q - x|² = |q|² - 2 (q·x - |x|²/2)
+    # Near zero the difference of squares loses digits: a few more than asked are measured again.
     more = min(count, k + _SPARE) if metric == "euclidean" else k
-    at_once = max(1, _SCORES_AT_ONCE // max(1, len(rows), more * rows.shape[1] if metric == "euclidean" else 1))
-    all_rows, all_scores = [], []
+    at_once = max(1, min(_QUERIES_AT_ONCE, _SCORES_AT_ONCE // max(1, more * rows.shape[1])))
+    parts = []
     for start in range(0, len(queries), at_once):
         some = queries[start : start + at_once]
-        scores = some @ rows.T
-        if metric == "cosine":
-            scores *= scale
-        elif metric == "euclidean":
-            scores -= half_square  # |q - x|² = |q|² - 2 (q·x - |x|²/2)
-        if missing is not None:
-            scores[:, missing] = -torch.inf
-        values, indices = scores.topk(more, dim=1)
+        values, indices = _best(some, rows, more, scale, shift, missing)
         if metric == "euclidean":
-            # Near zero the difference of squares loses digits: a few more than asked are measured again.
             exact = (rows[indices] - some[:, None]).norm(dim=2)
             values, order = exact.topk(k, dim=1, largest=False)
             indices = indices.gather(1, order)
-        all_rows.append(indices)
-        all_scores.append(values)
-    if not all_rows:
-        return torch.zeros((0, k), dtype=torch.int64), torch.zeros((0, k))
-    return torch.cat(all_rows), torch.cat(all_scores)
+        parts.append((indices, values))
+    return torch.cat([p[0] for p in parts]), torch.cat([p[1] for p in parts])
+
+
+def _best(
+    queries: torch.Tensor,
+    rows: torch.Tensor,
+    k: int,
+    scale: torch.Tensor | None,
+    shift: torch.Tensor | None,
+    missing: torch.Tensor | None,
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return the `k` greatest scores of each query and their rows, block of rows by block of rows.
+
+    Scores of one block go into memory that is used again (fresh memory of that size costs as much as the
+    product), and the rows are read from front to back once, as mapped ones should be.
+    """
+    block = max(1, min(len(rows), _SCORES_AT_ONCE // len(queries)))
+    memory = queries.new_empty(len(queries) * block)
+    values: torch.Tensor | None = None
+    for start in range(0, len(rows), block):
+        some = rows[start : start + block]
+        scores = torch.mm(queries, some.T, out=memory[: len(queries) * len(some)].view(len(queries), len(some)))
+        if scale is not None:
+            scores *= scale[start : start + block]
+        if shift is not None:
+            scores += shift[start : start + block]
+        if missing is not None:
+            # Set, not added: NaN less infinity is still NaN, which `topk` takes for the greatest.
+            scores.masked_fill_(missing[start : start + block], -torch.inf)
+        found = scores.topk(min(k, len(some)), dim=1)
+        if values is None:
+            values, indices = found.values, found.indices
+        else:
+            together = torch.cat([values, found.values], dim=1)
+            values, order = together.topk(min(k, together.shape[1]), dim=1)
+            indices = torch.cat([indices, found.indices + start], dim=1).gather(1, order)
+    if values is None:
+        return queries.new_zeros((len(queries), 0)), torch.zeros((len(queries), 0), dtype=torch.int64)
+    return values, indices
 
 
 def _centred(

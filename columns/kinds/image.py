@@ -72,12 +72,13 @@ class ImageColumn(Column):
         items = list(data)
         first = next((i for i in items if i is not None), "")
         if isinstance(first, (str, os.PathLike)):
+            if not all(isinstance(i, (str, os.PathLike, type(None))) for i in items):
+                raise KindError("Pictures must be all paths, all bytes, or all arrays; got paths and others.")
             return cls._encoded(Files(items, base), mode)
         if isinstance(first, (bytes, bytearray)):
-            try:
-                return cls._encoded(pa.array(items, pa.large_binary()), mode)
-            except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
-                raise KindError(f"Pictures must be all paths, all bytes, or all arrays: {error}") from error
+            if not all(isinstance(i, (bytes, bytearray, type(None))) for i in items):
+                raise KindError("Pictures must be all paths, all bytes, or all arrays; got bytes and others.")
+            return cls._encoded(pa.array(items, pa.large_binary()), mode)
         pictures = to_form(items, Output(form="image"), "data")
         assert isinstance(pictures, ListValues)
         return cls.over(Source(ListSource(pictures.items)), spec=ColumnSpec("image", "uint8"))

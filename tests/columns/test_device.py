@@ -174,7 +174,9 @@ def test_real_out_of_memory_halves_the_batch_and_goes_on() -> None:
 @needs_cuda
 def test_copying_overlaps_with_computing() -> None:
     images = jpegs(2048, 128)
-    model = OnPictures(nn.Sequential(nn.Conv2d(3, 64, 7), nn.ReLU(), nn.Conv2d(64, 64, 7), nn.AdaptiveAvgPool2d(1), nn.Flatten()))
+    model = OnPictures(
+        nn.Sequential(nn.Conv2d(3, 64, 7), nn.ReLU(), nn.Conv2d(64, 64, 7), nn.AdaptiveAvgPool2d(1), nn.Flatten())
+    )
 
     def seconds(function) -> float:
         torch.cuda.synchronize()
@@ -224,7 +226,9 @@ def test_batches_fit_the_size_of_a_row() -> None:
     assert max(sizes) == 32
     sizes.clear()
     # What was computed and kept counts as well.
-    kept = ScalarColumn(list(range(70))).map(lambda x: torch.zeros(1 << 19, dtype=torch.uint8), to="tensor", batch_size=7)
+    kept = ScalarColumn(list(range(70))).map(
+        lambda x: torch.zeros(1 << 19, dtype=torch.uint8), to="tensor", batch_size=7
+    )
     kept.compute()
     kept[::-1].map(note, to="scalar", batched=True).compute()
     assert max(sizes) == 32

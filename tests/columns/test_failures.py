@@ -53,7 +53,9 @@ def test_broken_files_are_named_with_key_column_path_and_cause(folder: Path, bat
     images = keyed(ImageColumn([f"{i}.jpg" for i in range(6)], base=folder), list("uvwxyz"))
     function = mean if batched else (lambda picture: float(np.asarray(picture).mean()))
     means = images.map(function, to="scalar", batched=batched, batch_size=4)
-    with pytest.raises(RowError, match=r"Row 2 \(key 'w', '2.jpg'\).* could not be read: .*(truncated|JPEG|file)") as told:
+    with pytest.raises(
+        RowError, match=r"Row 2 \(key 'w', '2.jpg'\).* could not be read: .*(truncated|JPEG|file)"
+    ) as told:
         means.to_list()
     assert told.value.row == 2
     assert told.value.key == "w"
@@ -83,7 +85,7 @@ def test_failed_rows_stay_failed_until_they_are_tried_again(folder: Path) -> Non
     with pytest.warns(RowsFailedWarning):
         means.compute(on_error="null")
     (folder / "2.jpg").write_bytes((folder / "1.jpg").read_bytes())
-    with pytest.raises(RowError, match="2.jpg"):
+    with pytest.raises(RowError, match=r"2.jpg"):
         means.to_list()
     with pytest.warns(RowsFailedWarning, match=r"1 row failed and is null: Row 4 \('4.jpg'\)"):
         computed = means.compute(on_error="null", retry=True)
@@ -173,7 +175,7 @@ def test_a_batch_that_fails_is_tried_again_in_parts_until_only_the_culprit_fails
 
     column = ScalarColumn(list(range(100))).map(picky, to="scalar", batched=True, batch_size=64)
     if on_error == "raise":
-        with pytest.raises(RowError, match="Row 77 .*77 is refused"):
+        with pytest.raises(RowError, match=r"Row 77 .*77 is refused"):
             column.to_list()
         assert column[:77].is_computed()
         assert not column[78:].is_computed()
@@ -215,7 +217,9 @@ def test_a_column_of_which_every_row_failed_is_null_throughout(kind) -> None:
 def test_thousands_of_failures_are_told_in_good_time() -> None:
     import time
 
-    column = keyed(ScalarColumn(list(range(4000))).map(lambda x: 1 // (x % 2), to="scalar"), [f"k{i}" for i in range(4000)])
+    column = keyed(
+        ScalarColumn(list(range(4000))).map(lambda x: 1 // (x % 2), to="scalar"), [f"k{i}" for i in range(4000)]
+    )
     begun = time.perf_counter()
     with pytest.warns(RowsFailedWarning, match="2000 rows"):
         failures = column.compute(on_error="null").failures
@@ -330,7 +334,7 @@ def test_out_of_memory_on_one_row_names_it() -> None:
         return batch
 
     column = ScalarColumn([0, 1, 2, 3]).map(greedy, to="scalar", batched=True)
-    with pytest.raises(RowError, match="Row 2 .*row of a terabyte"):
+    with pytest.raises(RowError, match=r"Row 2 .*row of a terabyte"):
         column.to_list()
     assert column[:2].is_computed()
 
@@ -360,7 +364,7 @@ def test_a_row_that_is_a_generator_is_refused() -> None:
 
 def test_outputs_that_are_missing_are_named() -> None:
     column = ScalarColumn([1]).map(lambda x: {"a": x}, to={"a": "scalar", "b": "scalar"})
-    with pytest.raises(FunctionError, match="'b'|a, b|with b"):
+    with pytest.raises(FunctionError, match=r"'b'|a, b|with b"):
         column["b"].to_list()
     assert column["a"].to_list() == [1]
     batched = ScalarColumn([1]).map(lambda x: {"a": x}, to={"a": "scalar", "b": "scalar"}, batched=True)

@@ -95,8 +95,19 @@ def test_one_class_and_zero_rows_and_null_rows() -> None:
     one = PredictionColumn([[0.3], [5.0]], ["only"])
     assert one.confidence.to_list() == one.margin.to_list() == [1.0, 1.0]
     assert one.entropy.to_list() == [0.0, 0.0]
-    for column, rows in ((PredictionColumn(np.zeros((0, 2)), ["a", "b"]), []), (PredictionColumn([None, [1.0, 2.0]], ["a", "b"])[:1], [None])):
-        for lazy in (column.label, column.confidence, column.entropy, column.margin, column.top_k(2), column.probability("b"), column.probabilities):
+    for column, rows in (
+        (PredictionColumn(np.zeros((0, 2)), ["a", "b"]), []),
+        (PredictionColumn([None, [1.0, 2.0]], ["a", "b"])[:1], [None]),
+    ):
+        for lazy in (
+            column.label,
+            column.confidence,
+            column.entropy,
+            column.margin,
+            column.top_k(2),
+            column.probability("b"),
+            column.probabilities,
+        ):
             assert lazy.to_list() == rows
         assert column.loss(ScalarColumn([0] * len(rows), dtype="int64")).to_list() == rows
 
@@ -104,7 +115,15 @@ def test_one_class_and_zero_rows_and_null_rows() -> None:
 def test_a_map_of_which_nothing_came_is_a_prediction_of_nulls() -> None:
     scores = ScalarColumn([None, None], dtype="int64").map(lambda x: [0.0, 1.0], to="prediction")
     column = scores.as_kind("prediction", classes=("a", "b"), unit="logits")
-    for lazy in (column.label, column.confidence, column.entropy, column.margin, column.top_k(2), column.probability("b"), column.probabilities):
+    for lazy in (
+        column.label,
+        column.confidence,
+        column.entropy,
+        column.margin,
+        column.top_k(2),
+        column.probability("b"),
+        column.probabilities,
+    ):
         assert lazy.to_list() == [None, None]
     joined = concat([column, PredictionColumn([[1.0, 2.0]], ["a", "b"])])
     assert joined.label.to_list() == [None, None, "b"]
@@ -126,7 +145,7 @@ def test_wrong_predictions_are_refused() -> None:
     with pytest.raises(KindError, match="`unit` must be one of logits, probabilities; got 'percent'"):
         PredictionColumn([[1]], ["a"], unit="percent")
     column = PredictionColumn([[1, 2]], ["a", "b"])
-    with pytest.raises(KindError, match="one of .*; got 'c'"):
+    with pytest.raises(KindError, match=r"one of .*; got 'c'"):
         column.probability("c")
     with pytest.raises(KindError, match=r"lie in \[1, 2\]; got 3"):
         column.top_k(3)
@@ -193,6 +212,7 @@ def test_neighbours_found_in_chunks_are_the_same(monkeypatch) -> None:
     for metric in ("cosine", "dot", "euclidean"):
         whole = column.nearest(queries, 3, metric)
         monkeypatch.setattr(module, "_SCORES_AT_ONCE", 64)
+        monkeypatch.setattr(module, "_QUERIES_AT_ONCE", 5)
         chunked = column.nearest(EmbeddingColumn(queries), 3, metric)
         monkeypatch.undo()
         np.testing.assert_array_equal(whole.rows, chunked.rows)

@@ -60,7 +60,17 @@ def test_relative_paths_without_a_base_are_those_of_the_current_directory(folder
 
 
 @pytest.mark.parametrize(
-    "name", ["../secret", "/etc/passwd", "a/../../secret", "C:\\secret", "..\\secret", "a\\..\\..\\b", "C:secret", "\\\\host\\x"]
+    "name",
+    [
+        "../secret",
+        "/etc/passwd",
+        "a/../../secret",
+        "C:\\secret",
+        "..\\secret",
+        "a\\..\\..\\b",
+        "C:secret",
+        "\\\\host\\x",
+    ],
 )
 def test_confined_paths_that_leave_the_base_are_refused(folder: Path, name: str) -> None:
     (folder.parent / "secret").write_text("secret")

@@ -247,7 +247,8 @@ def test_models_run_in_evaluation_mode_and_every_part_is_left_as_it_was_found(co
     else:
         scores.to_list()
     assert [m.training for m in net.modules()] == found
-    assert net.modes and not any(net.modes)
+    assert net.modes
+    assert not any(net.modes)
     assert torch.equal(net.first[2].running_mean, statistics)
     assert all(p.grad is None and p.requires_grad for p in net.parameters())
 

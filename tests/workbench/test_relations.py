@@ -26,7 +26,9 @@ def test_sorting_by_several_keys_is_that_of_pandas(rows, ascending):
             "i": wb.ScalarColumn(list(range(len(rows))), "int64"),
         }
     )
-    frame = pd.DataFrame({"n": pd.array([r[0] for r in rows], "Int64"), "w": [r[1] for r in rows], "i": range(len(rows))})
+    frame = pd.DataFrame(
+        {"n": pd.array([r[0] for r in rows], "Int64"), "w": [r[1] for r in rows], "i": range(len(rows))}
+    )
     expected = frame.sort_values(["n", "w"], ascending=list(ascending), kind="stable", na_position="last")
     assert panel.sort(["n", "w"], list(ascending))["i"].to_list() == expected["i"].tolist()
     single = frame.sort_values("w", ascending=ascending[0], kind="stable", na_position="last")
@@ -34,10 +36,14 @@ def test_sorting_by_several_keys_is_that_of_pandas(rows, ascending):
 
 
 @settings(deadline=None, max_examples=60)
-@given(st.lists(NUMBERS, max_size=8), st.lists(NUMBERS, max_size=8), st.sampled_from(["inner", "left", "right", "outer"]))
+@given(
+    st.lists(NUMBERS, max_size=8), st.lists(NUMBERS, max_size=8), st.sampled_from(["inner", "left", "right", "outer"])
+)
 def test_joins_have_the_rows_of_pandas(left, right, how):
     ours = wb.DataPanel({"k": wb.ScalarColumn(left, "int64"), "l": wb.ScalarColumn(list(range(len(left))), "int64")})
-    theirs = wb.DataPanel({"k": wb.ScalarColumn(right, "int64"), "r": wb.ScalarColumn(list(range(len(right))), "int64")})
+    theirs = wb.DataPanel(
+        {"k": wb.ScalarColumn(right, "int64"), "r": wb.ScalarColumn(list(range(len(right))), "int64")}
+    )
     found = ours.join(theirs, "k", how).to_dict()
     frame = pd.DataFrame({"k": pd.array(left, "Int64"), "l": range(len(left))}).merge(
         pd.DataFrame({"k": pd.array(right, "Int64"), "r": range(len(right))}), on="k", how=how
@@ -97,7 +103,9 @@ def test_groups_are_those_of_pandas():
     rng = np.random.default_rng(0)
     data = {"g": rng.integers(0, 5, 200).tolist(), "h": rng.choice(["x", "y"], 200).tolist(), "v": rng.random(200)}
     ours = wb.DataPanel(data).groupby(["g", "h"]).agg(v="mean", n="size", s=("v", "std"), u=("v", "nunique"))
-    theirs = pd.DataFrame(data).groupby(["g", "h"]).agg(v=("v", "mean"), n=("v", "size"), s=("v", "std"), u=("v", "nunique"))
+    theirs = (
+        pd.DataFrame(data).groupby(["g", "h"]).agg(v=("v", "mean"), n=("v", "size"), s=("v", "std"), u=("v", "nunique"))
+    )
     assert ours["g"].to_list() == theirs.reset_index()["g"].tolist()
     assert ours["n"].to_list() == theirs["n"].tolist()
     np.testing.assert_allclose(ours["v"].to_numpy(), theirs["v"])
