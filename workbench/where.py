@@ -178,7 +178,7 @@ class _Lowering(ast.NodeVisitor):
             if not isinstance(column, Column):
                 raise PanelError(f"Only a column can be null; got `{ast.unparse(node)}`.")
             null = column.is_null()
-            return ~null if isinstance(op, (ast.IsNot, ast.NotEq)) else null  # type: ignore[operator]
+            return ~null if isinstance(op, (ast.IsNot, ast.NotEq)) else null
         left, right = _as_label(left, right), _as_label(right, left)
         return _COMPARE[type(op)](left, right)
 
