@@ -15,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 
 from .asking import compute_columns, read_columns, row_error, row_errors
-from .errors import RowError
+from .errors import KindError, RowError
 from .evaluate import is_there, refresh
 from .exporting import as_batch, values_to_arrow, values_to_numpy
 from .expression import Node, Op, Source, apply
@@ -316,5 +316,17 @@ class Column:
     def _known(self) -> Any:
         """Return this column with what computing has told about its rows."""
         return self._under(self.selection)
+
+    def __eq__(self, other: object) -> Any:
+        raise self._no_comparison()
+
+    def __ne__(self, other: object) -> Any:
+        raise self._no_comparison()
+
+    def _no_comparison(self) -> KindError:
+        return KindError(
+            f"Rows of kind '{self.kind}' are not compared with `==`; map them to single values first, "
+            "or compare the columns themselves with `is`."
+        )
 
     __hash__ = object.__hash__

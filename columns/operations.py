@@ -36,6 +36,7 @@ _SYMBOLS = {
     "greater_equal": ">=", "and_kleene": "&", "or_kleene": "|", "xor": "^",
 }  # fmt: skip
 _COMPARISONS = {"equal", "not_equal", "less", "less_equal", "greater", "greater_equal"}
+_LOGIC = {"and_kleene", "or_kleene", "xor", "invert"}
 # A null can decide these (null or true is true), so they must see it.
 _NOT_STRICT = {"and_kleene", "or_kleene", "is_null", "is_valid", "is_in", "coalesce"}
 
@@ -71,7 +72,9 @@ class Scalar(Operation):
             return ArrowValues(self._run(operands))
         except (pa.ArrowNotImplementedError, pa.ArrowInvalid, TypeError, OverflowError) as error:
             kinds = ", ".join(str(getattr(o, "type", type(o).__name__)) for o in operands)
-            raise KindError(f"Cannot compute `{self.words(['x', 'y'])}` on {kinds}: {error}") from error
+            hint = " Put each condition in parentheses: (a > 1) & (b == 2)." if self.function in _LOGIC else ""
+            words = self.words(["x", "y"])
+            raise KindError(f"Cannot compute `{words}` on {kinds}.{hint} (Arrow says: {error})") from error
 
     def _run(self, operands: list[Any]) -> Any:
         if any(isinstance(o, pa.Array) and pa.types.is_dictionary(o.type) for o in operands):

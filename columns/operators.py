@@ -25,9 +25,11 @@ class Operators(Column):
 
     def _with(self, function: str, other: Any, *, swapped: bool = False) -> Any:
         """Return a lazy column of a binary operation with a column of single values or a constant."""
-        self._refuse_mixed(function, other)
         dtype = "bool" if function in _COMPARES | _LOGIC else None
         spec = ColumnSpec("scalar", dtype)
+        if isinstance(other, Column) and other.kind == "prediction" and function in _COMPARES:
+            other = other.label  # type: ignore[attr-defined]
+        self._refuse_mixed(function, other)
         if isinstance(other, Column):
             if other.form not in ("arrow", "pending"):
                 raise KindError(f"Cannot combine a {self.kind} column with a {other.kind} column; use `map`.")

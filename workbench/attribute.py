@@ -12,13 +12,17 @@ from columns import TensorColumn
 from columns.device import copy_on
 from columns.functions import importable_name
 from explain import attribute as explain_attribute
+from explain.methods import method_named
 
-from .classifier import Classifier
+from .classifier import Classifier, check_classifier
+from .errors import PanelError
 
 if TYPE_CHECKING:
     from .panel import DataPanel
 
 __all__ = ["attribute"]
+
+_TARGETS = ("max_log_probability", "log_probabilities", "max_logit")  # those that need no labels
 
 
 @dataclass(frozen=True)
@@ -71,7 +75,7 @@ def attribute(
         One of `explain.METHODS`.
     target : str or int
         Which number is explained; see `explain.target_values`. The default, the log-probability of the
-        predicted class, needs no labels.
+        predicted class, needs no labels. A class name means the logit of that class.
     batch_size, device
         As for `workbench.predict`.
 
@@ -85,6 +89,14 @@ def attribute(
     >>> attribute(panel, model).to_list()
     [tensor([0.2384, 0.0000])]
     """
+    check_classifier(model)
+    method_named(method)  # told here, not when the first row is computed
+    if isinstance(target, str) and target in model.classes:
+        target = model.classes.index(target)
+    if target not in (_TARGETS if isinstance(target, str) else range(len(model.classes))):
+        raise PanelError(
+            f"A target must be one of {', '.join(_TARGETS)}, or a class ({', '.join(model.classes)}); got {target!r}."
+        )
     column: TensorColumn = panel[model.on].map(
         _Explained(model, method, target), to=TensorColumn, batched=True, batch_size=batch_size, device=device
     )

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from .errors import ClassifierError, LayerError
 
-__all__ = ["Classifier", "to_unit_interval"]
+__all__ = ["Classifier", "check_classifier", "to_unit_interval"]
 
 # The name under which every classifier offers its embedding, whatever the layer is called inside.
 EMBEDDING = "embedding"
@@ -281,6 +281,25 @@ class Classifier:
             return linear[-1].register_forward_pre_hook(lambda part, inputs: keep(inputs[0]))
         layer = self._find(self._embedding if name == EMBEDDING and self._embedding else name)
         return layer.register_forward_hook(lambda part, inputs, output: keep(output))
+
+
+def check_classifier(model: object) -> None:
+    """Raise unless `model` is a classifier; a module, or what a training returned, is told the way.
+
+    Raises
+    ------
+    ClassifierError
+        With the way out.
+    """
+    if isinstance(model, Classifier):
+        return
+    if isinstance(model, nn.Module):
+        way = "give it names and a column: wb.Classifier(module, classes=[...], on='image')"
+    elif isinstance(getattr(model, "model", None), Classifier):
+        way = "a training holds it as `.model`"
+    else:
+        way = "wb.Classifier(module, classes=[...], on='image') makes one"
+    raise ClassifierError(f"This needs a Classifier; got {type(model).__name__}; {way}.")
 
 
 def _checked_names(classes: Sequence[str]) -> tuple[str, ...]:

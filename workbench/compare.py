@@ -15,7 +15,7 @@ from columns.column import compute_columns
 from explain import mass_on_mask, swap_sensitivity, worst_class_accuracy
 
 from .attribute import attribute
-from .classifier import Classifier
+from .classifier import Classifier, check_classifier
 from .errors import PanelError
 from .finetune import _as_masks
 from .predict import predict
@@ -122,6 +122,8 @@ def compare(
     PanelError
         If the classifiers do not have the same classes.
     """
+    check_classifier(before)
+    check_classifier(after)
     if before.classes != after.classes:
         raise PanelError(f"Both classifiers must have the same classes; got {before.classes} and {after.classes}.")
     plain = panel.drop([n for n in ("prediction", "embedding", "before", "after") if n in panel])
@@ -142,6 +144,7 @@ def figures(
     panel: DataPanel, model: Classifier, *, irrelevant: str | None = None, label: str = "label", seed: int = 0
 ) -> Figures:
     """Return how a classifier does on the rows of a panel; see `compare` for the parameters."""
+    check_classifier(model)
     if not len(panel):
         raise PanelError("There must be at least one row to judge a classifier by; this panel is empty.")
     plain = panel.drop([n for n in ("prediction", "embedding") if n in panel])

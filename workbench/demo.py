@@ -157,7 +157,7 @@ def _run(
     after = _judge(tests, tuned.model, seed)
     _tell(after, tuned.seconds, say)
 
-    say("4  Compare")
+    say("\n4  Compare")
     for line in _comparison(before, after):
         say(f"   {line[0]:<44}{line[1]:>8} → {line[2]}")
     written = None
@@ -205,16 +205,22 @@ def _tell(found: DemoFigures, seconds: float, say: Callable[[str], None]) -> Non
     say(f"   answers that flip with it    {_percent(found.swap_sensitivity):>7}      [{seconds:.1f} s]")
 
 
+_MEASURES = (
+    ("accuracy where the swatch lies", "decoy_test", 1),
+    ("… of the worst class", "worst_class", 1),
+    ("accuracy where there is no swatch", "clean_test", 1),
+    ("accuracy where it tells the label", "told_test", 1),
+    ("share of saliency on the swatch", "mass_on_mask", -1),
+    ("answers that flip when it is swapped", "swap_sensitivity", -1),
+)
+
+
 def _comparison(before: DemoFigures, after: DemoFigures) -> list[tuple[str, str, str]]:
-    rows = (
-        ("accuracy where the swatch lies", "decoy_test"),
-        ("… of the worst class", "worst_class"),
-        ("accuracy where there is no swatch", "clean_test"),
-        ("accuracy where it tells the label", "told_test"),
-        ("share of saliency on the swatch", "mass_on_mask"),
-        ("answers that flip when it is swapped", "swap_sensitivity"),
-    )
-    return [(words, _percent(getattr(before, name)), _percent(getattr(after, name))) for words, name in rows]
+    return [(words, _percent(getattr(before, name)), _percent(getattr(after, name))) for words, name, _ in _MEASURES]
+
+
+def _better(before: DemoFigures, after: DemoFigures) -> list[bool]:
+    return [sign * (getattr(after, name) - getattr(before, name)) > 0 for _, name, sign in _MEASURES]
 
 
 def _report(
@@ -233,7 +239,7 @@ def _report(
         "the label. The net learned the swatch. A user (here a simulated one, who knows where the swatch is) marked it "
         "as something that must not matter, and a short fine-tune obeyed."
     )
-    page.table(("", "before", "after"), _comparison(before, after), best=2)
+    page.table(("", "before", "after"), _comparison(before, after), _better(before, after))
     page.section("What it looked at")
     page.text(
         "Test pictures whose swatch lies. Left: before; right: after. Orange is the magnitude of the gradient of the "
@@ -259,7 +265,7 @@ def _report(
     )  # fmt: skip
     page.section("Repeat it")
     place = "" if data == "digits" else f" --data {data} --root DIR"
-    page.code(f"workbench demo{place} --seed {seed} --report report.html")
+    page.code(f"workbench demo{place} --seed {seed}")
     return page
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import fields, replace
+from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,9 +15,10 @@ from columns import Column
 from columns.column import as_batch, read_columns
 from columns.values import DenseValues, Values
 
-from .classifier import Classifier
+from .classifier import Classifier, check_classifier
 from .errors import PanelError, RunError
 from .guard import Draw
+from .infer import as_column
 from .progress import Progress
 from .recipes import recipe
 from .record import Training, TrainingSettings
@@ -60,14 +62,15 @@ def fit(
     Training
         With the trained classifier as ``model``, and the figures of each step.
     """
-    chosen = replace(settings or recipe("digits").plain, **changes)
+    check_classifier(model)
+    chosen = _changed(settings or recipe("digits").plain, changes)
     return train(model, _drawing(model, panel, label, None), len(panel), chosen, progress=progress)
 
 
 def finetune(
     model: Classifier,
     panel: DataPanel,
-    irrelevant: str | Column,
+    irrelevant: str | Column | Any,
     *,
     label: str = "label",
     source: str | None = None,
@@ -88,7 +91,7 @@ def finetune(
         Where to start; not changed.
     panel : DataPanel
         The rows to train on.
-    irrelevant : str or column
+    irrelevant : str, column or array
         Boolean masks of shape (height, width), or of the model's inputs; null or empty where nothing was said.
     label : str
         Column of the labels.
@@ -118,7 +121,8 @@ def finetune(
     .. [1] A. S. Ross, M. C. Hughes, F. Doshi-Velez, "Right for the Right Reasons: Training
        Differentiable Models by Constraining their Explanations", IJCAI 2017.
     """
-    column = panel[irrelevant] if isinstance(irrelevant, str) else irrelevant
+    check_classifier(model)
+    column = panel[irrelevant] if isinstance(irrelevant, str) else as_column(irrelevant, None, "irrelevant")
     if len(column) != len(panel):
         raise PanelError(f"Masks must be one for each of the {len(panel)} rows; got {len(column)}.")
     if not _any_marked(column):
@@ -126,10 +130,21 @@ def finetune(
             "A fine-tune needs at least one row with a mask of what must not matter; every mask is empty or null."
         )
     units = np.arange(len(panel)) if source is None else panel[source].to_numpy()
-    chosen = replace(settings or recipe("digits").fine_tune, **changes)
+    chosen = _changed(settings or recipe("digits").fine_tune, changes)
     kept, held = hold_out(units, held_out, chosen.seed)
     draw = _drawing(model, panel, label, column)
     return train(model, draw, kept, chosen, validation=held, progress=progress)
+
+
+def _changed(settings: TrainingSettings, changes: dict[str, Any]) -> TrainingSettings:
+    """Return settings with some fields changed; a field that does not exist is told with the nearest."""
+    known = [f.name for f in fields(settings)]
+    for name in changes:
+        if name not in known:
+            near = get_close_matches(name, known, n=1)
+            guess = f"; did you mean '{near[0]}'?" if near else "."
+            raise RunError(f"There is no setting '{name}'{guess} There are: {', '.join(known)}.")
+    return replace(settings, **changes)
 
 
 def _drawing(model: Classifier, panel: DataPanel, label: str, masks: Column | None) -> Draw:

@@ -72,7 +72,7 @@ def column_from_series(series: Any, held: Any = None) -> Column:
     Parameters
     ----------
     series : Series
-        Floats keep NaN as NaN; None, NA and NaT are null. Categories keep their names and order.
+        NaN, None, NA and NaT are null. Categories keep their names and order.
     held : object, optional
         What must live as long as the memory that is shared.
     """
@@ -98,12 +98,13 @@ def _from_numpy(values: Any, held: Any) -> Column:
     if not values.dtype.isnative:
         values = values.astype(values.dtype.newbyteorder("="))
     if kind in "iuf" and values.dtype.itemsize <= 8 and values.flags.c_contiguous and len(values) and _SHARES:
-        # Shared with pandas: NaN stays NaN, and nothing is copied.
+        # The numbers are shared with pandas, not copied; NaN, which is how pandas spells null, is marked beside them.
         memory = pa.foreign_buffer(values.ctypes.data, values.nbytes, base=(values, held))
-        return ScalarColumn(pa.Array.from_buffers(pa.from_numpy_dtype(values.dtype), len(values), [None, memory]))
+        there = pa.array(~np.isnan(values)).buffers()[1] if kind == "f" and np.isnan(values).any() else None
+        return ScalarColumn(pa.Array.from_buffers(pa.from_numpy_dtype(values.dtype), len(values), [there, memory]))
     if kind == "f" and values.dtype.itemsize > 8:
         values = values.astype(np.float64)
-    return ScalarColumn(pa.array(values if _SHARES or kind == "O" else values.copy(), from_pandas=False))
+    return ScalarColumn(pa.array(values if _SHARES or kind == "O" else values.copy(), from_pandas=True))
 
 
 def _category(series: Any) -> Column:
@@ -119,9 +120,7 @@ def _category(series: Any) -> Column:
 
 def _objects(items: list[Any]) -> Column:
     """Return a column of whatever pandas holds as objects: values of one type where they are, else objects."""
-    numbers = all(isinstance(i, (float, int, np.number)) or _is_null(i) for i in items)
-    # Among numbers NaN is a number; among strings it is how pandas spells null.
-    clean = [None if i is None or (_is_null(i) and not (numbers and isinstance(i, float))) else i for i in items]
+    clean = [None if _is_null(i) else i for i in items]
     try:
         return as_column(clean, None, "object")
     except KindError:

@@ -111,6 +111,11 @@ class Groups:
             wanted[name] = (None if how == "size" else column, how)
             if how != "size" and how not in _AGGREGATES:
                 raise PanelError(f"An aggregate must be one of {', '.join([*_AGGREGATES, 'size'])}; got '{how}'.")
+        twice = sorted(set(wanted) & set(self._names))
+        if twice:
+            raise PanelError(
+                f"An aggregate needs a name of its own; '{twice[0]}' is grouped by: agg(rows=('{twice[0]}', 'size'))."
+            )
         if not wanted:
             raise PanelError("Name at least one aggregate: agg(confidence='mean').")
         table = self._aggregated(wanted)

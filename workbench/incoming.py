@@ -34,9 +34,9 @@ class Incoming:
     ) -> DataPanel:
         """Return a pandas DataFrame as a panel.
 
-        Numbers share their memory with the frame, which since pandas 3 is copied before anybody writes into it. NaN in
-        a float column stays NaN; None, NA and NaT are null. Categories keep their classes and order; objects of
-        several types are kept as objects. Names become text.
+        Numbers share their memory with the frame, which since pandas 3 is copied before anybody writes into it. NaN,
+        None, NA and NaT are null, as they are to pandas. Categories keep their classes and order; objects of several
+        types are kept as objects. Names become text.
 
         Parameters
         ----------

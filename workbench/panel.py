@@ -158,6 +158,10 @@ class DataPanel(Relations, Computing, Interop):
             return self._view(what) if view is None else view
         if isinstance(what, slice):
             return self._of(self._columns, self._keys, self._selection[what])
+        if isinstance(what, (bool, np.bool_)):
+            raise PanelError(
+                f"Rows of a panel are chosen by a name, a position, a slice or a mask; got the one value {what}."
+            )
         if isinstance(what, (int, np.integer)):
             return self._row(int(what))
         if isinstance(what, (list, tuple)) and (not what or isinstance(what[0], str)):
@@ -217,12 +221,12 @@ class DataPanel(Relations, Computing, Interop):
         """Return the last `n` rows."""
         return self[max(0, self._length - n) :] if n > 0 else self[:0]  # type: ignore[no-any-return]
 
-    def where(self, condition: str) -> DataPanel:
+    def where(self, condition: str | Column) -> DataPanel:
         """Return the rows for which an expression holds; only the columns that it names are computed.
 
         Parameters
         ----------
-        condition : str
+        condition : str or column of booleans
             ``"confidence < 0.6 and label != prediction"``: comparisons, arithmetic, and, or, not, in. A bare
             name is a column, else a property of the only prediction column. Backticks quote odd names.
 
@@ -233,7 +237,12 @@ class DataPanel(Relations, Computing, Interop):
         """
         from .where import condition as lower
 
-        chosen = lower(self, condition)
+        if not isinstance(condition, (str, Column)):
+            raise PanelError(
+                f'A condition is text, "age > 30", or a column of booleans; got {type(condition).__name__}. '
+                "Rows are chosen by positions or a mask as panel[rows]."
+            )
+        chosen = lower(self, condition) if isinstance(condition, str) else condition
         if isinstance(chosen, bool):
             return self[:] if chosen else self[:0]  # type: ignore[no-any-return]
         if not isinstance(chosen, Column):

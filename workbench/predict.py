@@ -15,7 +15,7 @@ from columns.device import copy_on
 from columns.expression import Map, Node, Pick, apply
 from columns.functions import Function, Output, importable_name
 
-from .classifier import EMBEDDING, Classifier
+from .classifier import EMBEDDING, Classifier, check_classifier
 from .errors import PanelError
 
 if TYPE_CHECKING:
@@ -112,6 +112,7 @@ def predict(
     >>> predict(panel, model)["prediction"].label.to_list()
     ['left', 'right']
     """
+    check_classifier(model)
     embedding = EMBEDDING if name == "prediction" else f"{name}_{EMBEDDING}"
     for column in (name, embedding):
         if column in panel:

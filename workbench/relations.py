@@ -45,6 +45,11 @@ class Relations:
         columns = self._named(by)
         if not columns:
             raise PanelError("Name at least one column to sort by.")
+        if not isinstance(ascending, bool) and not all(isinstance(a, bool) for a in ascending):
+            raise PanelError(
+                f"`ascending` is True or False, or one for each column; got {ascending!r}. "
+                "Several columns are named in a list: sort(['label', 'age'])."
+            )
         up = [ascending] * len(columns) if isinstance(ascending, bool) else list(ascending)
         if len(up) != len(columns):
             raise PanelError(f"`ascending` needs one value for each of {len(columns)} columns; got {len(up)}.")
@@ -83,6 +88,10 @@ class Relations:
         Rows come in the order of the left side ("right": of the right one; "outer": lonely right rows last).
         Row keys stay the left ones where no row met more than one partner, else they are pairs.
         """
+        from .panel import DataPanel
+
+        if not isinstance(other, DataPanel):
+            raise PanelError(f"A panel is joined with a panel; got {type(other).__name__}. Make one: DataPanel(other).")
         if how not in _JOINS:
             raise PanelError(f"`how` must be one of {', '.join(_JOINS)}; got '{how}'.")
         pairs = dict(on) if isinstance(on, Mapping) else {n: n for n in ([on] if isinstance(on, str) else on)}
@@ -139,6 +148,10 @@ class Relations:
         PanelError
             If columns differ, or keys would repeat.
         """
+        from .panel import DataPanel
+
+        if not isinstance(other, DataPanel):
+            raise PanelError(f"A panel is appended to a panel; got {type(other).__name__}. Make one: DataPanel(other).")
         if set(self._columns) != set(other._columns):
             odd = sorted(set(self._columns) ^ set(other._columns))
             raise PanelError(f"Panels must have the same columns to be appended; only one side has: {', '.join(odd)}.")
@@ -176,6 +189,8 @@ class Relations:
         by : str, optional
             Keep rows with one value of this column together: copies of one source must not be on both sides.
         """
+        if not isinstance(shares, Sequence) or not all(isinstance(s, (int, float)) for s in shares):
+            raise PanelError(f"`shares` is a list of shares, [0.8, 0.2] for two parts; got {shares!r}.")
         if not shares or min(shares) < 0 or abs(sum(shares) - 1) > 1e-6:
             raise PanelError(f"`shares` must be at least 0 and sum to 1; got {list(shares)}.")
         rng = np.random.default_rng(seed)

@@ -68,14 +68,14 @@ class Report:
         """Add lines to be typed."""
         self._parts.append(f"<pre><code>{html.escape(text)}</code></pre>")
 
-    def table(self, heads: Sequence[str], rows: Sequence[Sequence[str]], best: int | None = None) -> None:
-        """Add a table; the first column is words, `best` the column that is to be read first."""
+    def table(self, heads: Sequence[str], rows: Sequence[Sequence[str]], better: Sequence[bool] = ()) -> None:
+        """Add a table; the first column is words. Of rows that got `better`, the last cell stands out."""
         head = "".join(f"<th>{html.escape(h)}</th>" for h in heads)
         body = "".join(
             "<tr>"
-            + "".join(f"<td{' class=best' if n == best else ''}>{html.escape(cell)}</td>" for n, cell in enumerate(row))
-            + "</tr>"
-            for row in rows
+            + "".join(f"<td>{html.escape(cell)}</td>" for cell in row[:-1])
+            + f"<td{' class=best' if number < len(better) and better[number] else ''}>{html.escape(row[-1])}</td></tr>"
+            for number, row in enumerate(rows)
         )
         self._parts.append(f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>")
 

@@ -79,7 +79,8 @@ def condition(panel: DataPanel, text: str) -> Any:
     try:
         tree = ast.parse(re.sub(r"`([^`]+)`", stand_in, text).strip(), mode="eval")
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
-        raise PanelError(f"Cannot read the condition {text!r}: {getattr(error, 'msg', error)}.") from error
+        hint = " Equality is `==`." if re.search(r"[^=!<>]=[^=]", text) else ""
+        raise PanelError(f"Cannot read the condition {text!r}: {getattr(error, 'msg', error)}.{hint}") from error
     try:
         return _Lowering(panel, quoted, text).visit(tree.body)
     except RecursionError as error:
@@ -123,13 +124,19 @@ class _Lowering(ast.NodeVisitor):
         owner = self.visit(node.value)
         if node.attr in _PROPERTIES and isinstance(owner, PredictionColumn):
             return getattr(owner, node.attr)
-        raise PanelError(f"`{ast.unparse(node)}` is not known; predictions have {', '.join(sorted(_PROPERTIES))}.")
+        kind = owner.kind if isinstance(owner, Column) else type(owner).__name__
+        raise PanelError(
+            f"`{ast.unparse(node)}` is not known of a {kind}; predictions have {', '.join(sorted(_PROPERTIES))}."
+        )
 
     def visit_Call(self, node: ast.Call) -> Any:
         if isinstance(node.func, ast.Name) and node.func.id == "abs" and len(node.args) == 1:
             return abs(self.visit(node.args[0]))
         if not isinstance(node.func, ast.Attribute) or node.func.attr not in _METHODS:
-            raise PanelError(f"`{ast.unparse(node.func)}` may not be called here; {', '.join(sorted(_METHODS))} may.")
+            raise PanelError(
+                f"`{ast.unparse(node.func)}` may not be called here; methods of columns may, as in "
+                f"`prediction.probability('cat')`: {', '.join(sorted(_METHODS))}."
+            )
         owner = self.visit(node.func.value)
         if not isinstance(owner, Column) or not hasattr(owner, node.func.attr):
             raise PanelError(f"`{ast.unparse(node.func)}` does not exist for this column.")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Self, final
 
@@ -98,6 +99,8 @@ class ImageColumn(Column):
             Let the decoder skip detail that the size would throw away: up to three times faster for JPEG, and
             not bit-equal to decoding in full.
         """
+        if not isinstance(size, Sequence) or len(size) != 2:
+            raise ValueError(f"`size` must be (height, width); got {size!r}.")
         height, width = (int(side) for side in size)
         if height < 1 or width < 1:
             raise ValueError(f"`size` must be (height, width), each at least 1; got {size}.")

@@ -29,6 +29,15 @@ class PendingColumn(Operators):
     form = "pending"
     __slots__ = ()
 
+    def __getattr__(self, name: str) -> Any:
+        owner = next((k for k, cls in sorted(KINDS.items()) if not name.startswith("_") and hasattr(cls, name)), None)
+        if owner is None:
+            raise AttributeError(f"A pending column has no attribute '{name}'.")
+        raise AttributeError(
+            f"A pending column has no `{name}` yet, since nobody has said what its rows are. Say it when mapping, "
+            f"`map(f, to='{owner}')`, or afterwards, `.as_kind('{owner}')`; or find out with `.compute()`."
+        )
+
     def _known(self) -> Any:
         # The first row that is there tells; what failed or is null tells nothing.
         for start in range(0, len(self), 256):

@@ -132,6 +132,14 @@ class PredictionColumn(Column):
     def _scalar(self, name: str, k: int = 0) -> Any:
         return self._op(_Score(name, self._logits, (), k), "scalar", ColumnSpec("scalar", "float"))
 
+    def __eq__(self, other: object) -> Any:
+        return self.label == other
+
+    def __ne__(self, other: object) -> Any:
+        return self.label != other
+
+    __hash__ = Column.__hash__
+
     def cell(self, value: Any) -> str:
         if value is None:
             return text_cell(None)

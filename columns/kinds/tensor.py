@@ -108,8 +108,8 @@ def array_cell(value: torch.Tensor | NDArray[Any] | None) -> str:
 
 
 def _plane(value: torch.Tensor) -> NDArray[np.uint8] | None:
-    """Return a mask, or a map with one channel, as shades of grey; signed maps by their magnitude."""
-    flat = value[0] if value.ndim == 3 and len(value) == 1 else value
+    """Return a mask or a map as shades of grey: its magnitude, summed over one to four channels."""
+    flat = value.double().abs().sum(dim=0) if value.ndim == 3 and len(value) <= 4 and not value.is_complex() else value
     if flat.ndim != 2 or not min(flat.shape) >= 4 or max(flat.shape) > 4096 or flat.is_complex():
         return None
     magnitude = np.abs(np.nan_to_num(flat.double().numpy(), posinf=0.0, neginf=0.0))

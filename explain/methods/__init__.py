@@ -12,7 +12,7 @@ from ..errors import MethodError
 from ..target import Target
 from .gradients import input_gradient
 
-__all__ = ["METHODS", "attribute", "input_gradient"]
+__all__ = ["METHODS", "attribute", "input_gradient", "method_named"]
 
 METHODS: dict[str, Callable[..., Attribution]] = {
     "input_gradient": input_gradient,
@@ -61,8 +61,24 @@ def attribute(
     >>> attribute(lambda x: 3 * x, torch.zeros(1, 2), "input_gradient", target=0).scores
     tensor([[3., 0.]])
     """
-    if method not in METHODS:
-        near = get_close_matches(method, METHODS, n=1)
+    return method_named(method)(forward, inputs, target=target, labels=labels, **settings)
+
+
+def method_named(name: str) -> Callable[..., Attribution]:
+    """Find the method of that name.
+
+    Raises
+    ------
+    MethodError
+        If there is none; offers the nearest.
+
+    Examples
+    --------
+    >>> method_named("input_gradient") is input_gradient
+    True
+    """
+    if name not in METHODS:
+        near = get_close_matches(name, METHODS, n=1)
         guess = f"; did you mean {near[0]!r}?" if near else "."
-        raise MethodError(f"No attribution method {method!r}{guess} There are: {', '.join(METHODS)}.")
-    return METHODS[method](forward, inputs, target=target, labels=labels, **settings)
+        raise MethodError(f"No attribution method {name!r}{guess} There are: {', '.join(METHODS)}.")
+    return METHODS[name]

@@ -234,7 +234,7 @@ def test_batches_fit_the_size_of_a_row() -> None:
     assert max(sizes) == 32
     sizes.clear()
     jpegs(200, 16).map(note, to="scalar", batched=True).compute()
-    assert max(sizes) == 64
+    assert max(sizes) == 128
 
 
 def test_one_row_larger_than_any_batch_is_a_batch() -> None:

@@ -130,9 +130,10 @@ def test_a_whole_table_is_a_panel_as_well():
     frame = pd.DataFrame({"a": [1.5, float("nan")], "w": ["x", None]})
     panel = wb.DataPanel(frame, origin="f")
     assert panel["w"].to_list() == ["x", None]
-    assert panel["a"].is_null().to_list() == [False, False], "NaN is a number"
+    assert panel["a"].is_null().to_list() == [False, True], "NaN is how pandas spells null"
     assert panel.key.to_list() == ["f/0", "f/1"]
-    assert wb.DataPanel({"a": frame["a"]})["a"].is_null().to_list() == [False, False]
+    assert wb.DataPanel({"a": frame["a"]})["a"].is_null().to_list() == [False, True]
+    assert wb.DataPanel({"a": frame["a"].to_numpy()})["a"].is_null().to_list() == [False, False], "to NumPy a number"
     with pytest.raises(wb.PanelError, match="__arrow_c_stream__"):
         wb.DataPanel(3)
 
