@@ -42,7 +42,7 @@ def _evaluate(columns: Sequence[Any], on_error: str, retry: bool, *, read: bool,
     )
     if evaluation.failures:
         first = row_error(evaluation.failures[0], columns)
-        if on_error == "raise":
+        if evaluation.stopped:
             raise first from evaluation.failures[0].cause.error
         count = len({(f.cause.node, f.cause.row) for f in evaluation.failures})
         words = "1 row failed and is null" if count == 1 else f"{count} rows failed and are null; the first"
@@ -101,7 +101,9 @@ def _in_words(failure: RowFailure, asked: Any, row: int, key: str | None) -> Row
     inside = ", ".join(part for part in (f"key '{key}'" if key else "", f"'{where}'" if where else "") if part)
     words = f"Row {row}" + (f" ({inside})" if inside else "") + (f" of column '{label}'" if label else "")
     doing = "could not be read" if isinstance(at, Source) else f"failed in `{at!r}`"
-    return RowError(f"{words} {doing}: {quote_cause(error)}.", row=row, key=key, column=label)
+    told = RowError(f"{words} {doing}: {quote_cause(error)}.", row=row, key=key, column=label)
+    told.__cause__ = error
+    return told
 
 
 def _described(node: Node, row: int) -> str | None:

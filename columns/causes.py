@@ -27,11 +27,14 @@ class Cause:
         The source that could not read it, or the map whose function raised.
     row : int
         Its number in the rows of `node`.
+    told : bool
+        Whether somebody was told before, and went on without the row: it is null since then.
     """
 
     error: BaseException
     node: Node
     row: int
+    told: bool = False
 
 
 def forget_frames(error: BaseException) -> None:

@@ -10,7 +10,7 @@ import pyarrow as pa
 import torch
 from numpy.typing import NDArray
 
-from .errors import FunctionError, KindError
+from .errors import FunctionError, KindError, SizeError
 from .functions import Function, Output, check_rows, to_numpy
 from .values import ArrowValues, DenseValues, ImageValues, ListValues, Values
 
@@ -246,14 +246,14 @@ def stack_pictures(values: Values) -> tuple[Values, dict[int, BaseException]] | 
     return ImageValues(stacked, None if valid.all() else valid), others
 
 
-def other_size(shape: tuple[int, ...], first: tuple[int, ...]) -> KindError:
+def other_size(shape: tuple[int, ...], first: tuple[int, ...]) -> SizeError:
     """Return the error for a picture that does not fit into one batch with the others."""
     if shape[:2] == first[:2]:
-        return KindError(
+        return SizeError(
             f"pictures of one batch must have one mode: this one has {shape[2]} channels, the first has {first[2]}; "
             "convert them, or map row by row"
         )
-    return KindError(
+    return SizeError(
         f"pictures of one batch must have one size: this one is {shape[0]}×{shape[1]} (height×width), the first is "
         f"{first[0]}×{first[1]}; ask for one size with `.resize((height, width))`, or map row by row"
     )

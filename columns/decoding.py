@@ -16,10 +16,10 @@ from PIL import Image, UnidentifiedImageError
 
 from .coerce import other_size
 from .errors import KindError
-from .reading import PIECE, Buffers, Reading, pool, read_rows
+from .reading import PIECE, Buffers, Reading, read_rows, submit
 from .selection import Selection
 from .sources import ArrowSource, Files, RowSource, SlowSource, _hash_arrow
-from .values import ImageValues, picture
+from .values import ArrowValues, ImageValues, Values, picture
 
 __all__ = ["EncodedImages"]
 
@@ -66,6 +66,7 @@ class EncodedImages(SlowSource):
         # The same request gives the same source, so that what was computed from it is found again.
         if (size, reduced) not in self._likes:
             self._likes[size, reduced] = EncodedImages(self.encoded, self.mode, size, reduced)
+            self._likes[size, reduced]._failed = self.failed  # the same files fail at every size
         sized: EncodedImages = self._likes[size, reduced]
         return sized
 
@@ -126,7 +127,7 @@ class EncodedImages(SlowSource):
         def collect() -> tuple[ImageValues, dict[int, BaseException]]:
             return ImageValues(batch, None if valid.all() else valid), failures
 
-        futures = [pool().submit(decode, start) for start in range(0, count, PIECE)]
+        futures = [submit(decode, start) for start in range(0, count, PIECE)]
         return Reading(futures, collect, lambda: buffers.give_back(whole))
 
     def _first_size(self, numbers: list[int]) -> tuple[int, int]:
@@ -148,12 +149,13 @@ class EncodedImages(SlowSource):
     def nulls(self) -> RowSource:
         """Return which rows are null, as booleans: known without a look at any file."""
         if "nulls" not in self._likes:
-            encoded = self.encoded.paths if isinstance(self.encoded, Files) else self.encoded
-            self._likes["nulls"] = ArrowSource(encoded.is_null())
+            self._likes["nulls"] = _Nulls(self)
         known: RowSource = self._likes["nulls"]
         return known
 
     def _raw(self, row: int) -> Path | bytes | None:
+        if row in self.failed:
+            return None  # somebody was told, and went on without it
         if isinstance(self.encoded, Files):
             return self.encoded.path(row)
         value: bytes | None = self.encoded[row].as_py()
@@ -247,6 +249,28 @@ def _converted(image: Image.Image, mode: str) -> Image.Image:
     elif image.mode == "P" and isinstance(image.info.get("transparency"), bytes):
         image = image.convert("RGBA")  # the colours are the same; Pillow warns about the short way
     return image if image.mode == mode else image.convert(mode)
+
+
+class _Nulls(RowSource):
+    """Which pictures are null: where there is no path, and where one failed and was gone on without."""
+
+    def __init__(self, pictures: EncodedImages) -> None:
+        encoded = pictures.encoded.paths if isinstance(pictures.encoded, Files) else pictures.encoded
+        self._missing = ArrowSource(encoded.is_null())
+        self._pictures = pictures
+
+    def __len__(self) -> int:
+        return len(self._missing)
+
+    def read(self, rows: Selection) -> Values:
+        values = self._missing.read(rows)
+        if not self._pictures.failed:
+            return values
+        failed = np.isin(rows.indices(), list(self._pictures.failed))
+        return ArrowValues(pa.array(values.array.to_numpy(zero_copy_only=False) | failed))
+
+    def __repr__(self) -> str:
+        return f"<nulls of {self._pictures!r}>"
 
 
 @functools.cache

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +14,7 @@ from .functions import weights_digest, weights_stamp
 from .memo import FAILED, MISSING, KeptRows, Memo
 from .results import results_directory, results_kept
 from .selection import Selection
+from .sources import SlowSource
 
 __all__ = ["Pass", "StoredFailure", "concat_parts", "kept_rows", "missing_rows", "passes_over"]
 
@@ -134,6 +135,10 @@ def missing_rows(
     nodes = list(walk(node for node, _ in targets))
     if not _look_up_memos(nodes):
         return {}, []
+    if retry:
+        for node in nodes:
+            if isinstance(node, Source) and isinstance(node.source, SlowSource):
+                node.source.failed.clear()
     demand = _Demand()
     for node, rows in targets:
         demand.add(node, rows)
@@ -306,11 +311,16 @@ def failed_positions(target: Target) -> dict[int, Cause]:
     """Return the positions in `target` that rest on a row which failed before, and why it did."""
     found: dict[int, Cause] = {}
     for node in read_below(target[0]):
+        if isinstance(node, Source) and isinstance(node.source, SlowSource) and node.source.failed:
+            positions, rows = rows_below(target, node)
+            for position, row in zip(positions.tolist(), rows.tolist(), strict=True):
+                if row in node.source.failed:
+                    found.setdefault(position, Cause(node.source.failed[row], node, row, told=True))
         if not isinstance(node, Pick) or node.map.memo is None or not node.map.memo.failures:
             continue
         state = kept_rows(node).state
         positions, rows = rows_below(target, node)
         lost = state[rows] == FAILED
         for position, row in zip(positions[lost].tolist(), rows[lost].tolist(), strict=True):
-            found.setdefault(position, node.map.memo.failures[row])
+            found.setdefault(position, replace(node.map.memo.failures[row], told=True))
     return found

@@ -4,6 +4,7 @@
 
     ColumnError
     ├── KindError        (TypeError)    a column of the wrong kind, or values that do not fit a kind
+    │   └── SizeError                   rows of one batch that differ in size
     ├── LengthError      (ValueError)   columns whose lengths differ
     ├── RowError         (RuntimeError) one row could not be read or computed; names it and its cause
     ├── FunctionError    (ValueError)   a mapped function broke its contract (rows, shape, outputs)
@@ -21,6 +22,7 @@ __all__ = [
     "MissingExtra",
     "RowError",
     "RowsFailedWarning",
+    "SizeError",
     "StoreError",
     "quote_cause",
 ]
@@ -32,6 +34,10 @@ class ColumnError(Exception):
 
 class KindError(ColumnError, TypeError):
     """A column of the wrong kind, or values that do not fit a kind."""
+
+
+class SizeError(KindError):
+    """Rows of one batch that differ in size or mode: a property of the column, never of one bad row."""
 
 
 class LengthError(ColumnError, ValueError):

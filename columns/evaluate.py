@@ -6,12 +6,14 @@ import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from .demand import Target, missing_rows, passes_over, read_below, rows_below
+from .causes import Cause, forget_frames
+from .demand import Target, failed_positions, missing_rows, passes_over, read_below, rows_below
 from .expression import Map, Node, Source, Take, walk
 from .functions import weights_digest
 from .gather import gather
 from .passes import RowFailure, run_pass
 from .selection import Selection
+from .sources import SlowSource
 from .values import Values
 
 __all__ = ["Evaluation", "RowFailure", "evaluate", "is_there", "refresh", "rows_below"]
@@ -26,6 +28,7 @@ class Evaluation:
 
     values: list[Values]
     failures: list[RowFailure]
+    stopped: bool = False
 
 
 def evaluate(
@@ -54,26 +57,37 @@ def evaluate(
     Returns
     -------
     Evaluation
-        With `stop` and a failure, there are no values.
+        Without values where it stopped: at the first failure if `stop`, else at what is wrong with a whole column.
     """
     targets = [_without_no_row(t) for t in targets]
     with _lock:
         missing, lost = missing_rows(targets, retry=retry)
-        failures = [RowFailure(f.node, f.row, f.cause) for f in lost]
-        if failures and stop:
-            return Evaluation([], failures[:1])
+        # Rows that failed before are null: somebody was told, and went on without them.
+        failures = [] if stop else [RowFailure(f.node, f.row, f.cause) for f in lost]
         advance = progress(sum(len(r) for r in missing.values())) if progress and missing else None
         for work in passes_over(missing):
-            failures += run_pass(work, stop=stop, advance=advance or _ignore)
-            if failures and stop:
-                return Evaluation([], failures[:1])
+            found, stopped = run_pass(work, stop=stop, advance=advance or _ignore)
+            if stopped:
+                return Evaluation([], found[:1], stopped=True)
+            failures += found
         if not read:
             return Evaluation([], failures)
         values, unread = gather(targets)
-        failures += [RowFailure(f.node, f.row, f) for f in unread]
-        if failures and stop:
-            return Evaluation([], failures[:1])
+        if unread and stop:
+            return Evaluation([], [RowFailure(unread[0].node, unread[0].row, unread[0])], stopped=True)
+        if not stop:
+            failures += _note_unread(targets, unread)
         return Evaluation(values, failures)
+
+
+def _note_unread(targets: Sequence[Target], unread: Sequence[Cause]) -> list[RowFailure]:
+    """Note which rows of files could not be read, now or before: they are null until they are tried again."""
+    for cause in unread:
+        if isinstance(cause.node, Source) and isinstance(cause.node.source, SlowSource):
+            forget_frames(cause.error)
+            cause.node.source.failed[cause.row] = cause.error
+    causes = {(c.node, c.row): c for target in targets for c in failed_positions(target).values()}
+    return [RowFailure(c.node, c.row, c) for c in causes.values() if isinstance(c.node, Source)]
 
 
 def is_there(targets: Sequence[Target]) -> bool:
@@ -82,8 +96,7 @@ def is_there(targets: Sequence[Target]) -> bool:
     with _lock:
         if any(isinstance(n, Source) and n.source.slow for node, _ in targets for n in read_below(node)):
             return False
-        missing, failed = missing_rows(targets, retry=False)
-        return not missing and not failed
+        return not missing_rows(targets, retry=False)[0]
 
 
 def _without_no_row(target: Target) -> Target:
@@ -109,6 +122,8 @@ def refresh(nodes: Sequence[Node]) -> bool:
         for n in walk(nodes):
             if isinstance(n, Source):
                 changed |= n.source.refresh()
+                if isinstance(n.source, SlowSource):
+                    n.source.failed.clear()
             elif isinstance(n, Map) and n.memo is not None and n.function.modules:
                 # Without a hash from before there is nothing to compare with: then it is computed again.
                 full = tuple(weights_digest(m) for m in n.function.modules)

@@ -6,8 +6,9 @@ and moved to the device once; values are copied out before a buffer is used agai
 
 from __future__ import annotations
 
+import itertools
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import Any
@@ -20,6 +21,7 @@ from .calling import Call, NotTried, Shared
 from .causes import Cause, forget_frames
 from .demand import Pass, failed_positions, kept_rows, read_below
 from .device import Placed
+from .errors import SizeError
 from .expression import Map, Node, Op, Pick, Source
 from .functions import evaluating
 from .gather import gather
@@ -34,7 +36,13 @@ __all__ = ["RowFailure", "run_pass"]
 
 _AHEAD = 2  # batches that are being read while one is computed
 _READY_BYTES, _READY_SIZES = 16 << 20, (32, 1024)  # of a batch out of memory
-_SLOW_BYTES, _SLOW_SIZES = 64 << 20, (4, 64)  # of one that is read from files; on a GPU four times the rows
+# Of one that is read from files. On a CPU its floats and its activations should stay in the cache, and below the
+# 32 MB from which malloc asks the system for fresh pages each time: half the time of a small CNN went there.
+_SLOW_BYTES, _SLOW_SIZES = 3 << 20, (4, 128)
+_GPU_BYTES, _GPU_SIZES = 256 << 20, (16, 256)
+_UNKNOWN_SIZE = 32  # rows, where nobody knows how large they are
+_BURST, _BURST_BYTES = 32, 64 << 20  # batches read at once where reading and computing take turns
+_BUSY = 0.25  # share of a reader's time on a core above which it competes with the computation
 _MOST_BYTES = 256 << 20  # of any batch of more than one row
 
 
@@ -66,7 +74,9 @@ class _Batch:
     uploaded: dict[tuple[Node, torch.device], Any] = field(default_factory=dict)
 
 
-def run_pass(work: Pass, *, stop: bool, advance: Callable[[int], None] = lambda rows: None) -> list[RowFailure]:
+def run_pass(
+    work: Pass, *, stop: bool, advance: Callable[[int], None] = lambda rows: None
+) -> tuple[list[RowFailure], bool]:
     """Compute and keep the missing rows of a pass.
 
     Parameters
@@ -80,15 +90,19 @@ def run_pass(work: Pass, *, stop: bool, advance: Callable[[int], None] = lambda 
 
     Returns
     -------
-    list of RowFailure
+    failures : list of RowFailure
         At most one if `stop`.
+    stopped : bool
+        Whether the rest was not tried: asked for by `stop`, or because of what is wrong with the whole column.
     """
     failures: list[RowFailure] = []
     for picks, rows in work.groups():
-        failures += _Run(picks, stop).over(rows, advance)
-        if failures and stop:
-            break
-    return failures
+        run = _Run(picks, stop)
+        found = run.over(rows, advance)
+        if found and run.stop:
+            return found, True
+        failures += found
+    return failures, False
 
 
 class _Run:
@@ -108,18 +122,19 @@ class _Run:
         self.batched_leaves = {i for m in self.maps if m.function.batched for i in m.inputs}
         self.shared = Shared(stop)
         self.failures: list[RowFailure] = []
+        self.in_turns = any(p.device.type == "cpu" and p.function.modules for p in self.placed.values())
+        self.burst = 1  # batches
 
     def over(self, rows: NDArray[np.int64], advance: Callable[[int], None]) -> list[RowFailure]:
         modules = [m for placed in self.placed.values() for m in _modules(placed)]
         queue: deque[_Batch] = deque()
         size = self._batch_size()
-        starts = iter(range(0, len(rows), size))
+        coming = (rows[start : start + size] for start in range(0, len(rows), size))
         with ExitStack() as stack:
             stack.enter_context(evaluating(modules))
             stack.callback(_cancel, queue)
             while True:
-                while len(queue) <= _AHEAD and (start := next(starts, None)) is not None:
-                    queue.append(self._begin(rows[start : start + size]))
+                self._read_ahead(queue, coming)
                 if not queue:
                     return self.failures
                 batch = queue[0]
@@ -138,18 +153,42 @@ class _Run:
                     return self.failures
 
     def _batch_size(self) -> int:
+        """Return how many rows go together, and note how many such batches are read in a burst."""
         asked = [m.function.batch_size for m in self.maps if m.function.batch_size is not None]
-        if asked:
-            return min(asked)
         below = {n for leaf in self.leaves for n in read_below(leaf)}
         sources = [n.source for n in below if isinstance(n, Source)]
-        row_bytes = 1 + sum(s.row_bytes() for s in sources)
-        row_bytes += sum(kept_rows(n).row_bytes for n in below if isinstance(n, Pick))
         slow = any(s.slow for s in sources)
+        if asked and not slow:
+            return min(asked)
+        row_bytes = sum(s.row_bytes() for s in sources)
+        row_bytes += sum(kept_rows(n).row_bytes for n in below if isinstance(n, Pick))
+        if slow and not row_bytes:
+            return min(asked, default=_UNKNOWN_SIZE)
         (low, high), goal = (_SLOW_SIZES, _SLOW_BYTES) if slow else (_READY_SIZES, _READY_BYTES)
         if slow and self.buffers.pinned:
-            high, goal = 4 * high, 4 * goal
-        return max(1, min(max(low, min(high, goal // row_bytes)), _MOST_BYTES // row_bytes))
+            (low, high), goal = _GPU_SIZES, _GPU_BYTES
+        fitting = min(max(low, min(high, goal // (1 + row_bytes))), _MOST_BYTES // (1 + row_bytes))
+        size = min(asked, default=max(1, fitting))
+        self.burst = max(1, min(_BURST, _BURST_BYTES // (size * (1 + row_bytes))))
+        return size
+
+    def _read_ahead(self, queue: deque[_Batch], coming: Iterator[NDArray[np.int64]]) -> None:
+        """Start to read the next batches: always some ahead, or in bursts, while nothing is computed.
+
+        Torch on a CPU computes with every core, and each of its threads waits for the slowest: a thread that
+        decodes beside them costs more than it wins, unless it mostly waits for a disk or a network.
+        """
+        if self.in_turns and queue:
+            return
+        # After a burst more may be waiting than are read ahead from then on.
+        wanted = max(0, (self.burst if self.in_turns else _AHEAD + 1) - len(queue))
+        for rows in itertools.islice(coming, wanted):
+            queue.append(self._begin(rows))
+        if self.in_turns:
+            readings = [reading for batch in queue for reading in batch.readings.values()]
+            for reading in readings:
+                reading.finish()
+            self.in_turns = any(reading.busy() > _BUSY for reading in readings)
 
     def _begin(self, rows: NDArray[np.int64]) -> _Batch:
         """Start to read what is slow to read."""
@@ -217,12 +256,12 @@ class _Run:
             self.failures = [min(self.failures, key=lambda f: f.row)]
 
     def _read(self, leaf: Node, batch: _Batch, rows: Selection) -> tuple[Values, dict[int, Cause]]:
+        # Rows that failed before make those fail that rest on them, or they would stay null when tried again.
+        failures = failed_positions((leaf, rows))
         reading = batch.readings.get(leaf)
         if reading is not None:
             values, errors = reading.finish()
-            return values, {p: Cause(e, leaf, int(batch.rows[p])) for p, e in errors.items()}
-        # Rows that failed before make those fail that rest on them, or they would be taken for null.
-        failures = failed_positions((leaf, rows))
+            return values, failures | {p: Cause(e, leaf, int(batch.rows[p])) for p, e in errors.items()}
         (values,), lost = gather([(leaf, rows)])
         if lost:
             # Rows of files below a selection: find the positions that they stand at, by reading one at a time.
@@ -240,15 +279,32 @@ class _Run:
         good = np.ones(len(rows), np.bool_)
         good[list(failed)] = False
         kept.store(rows[good], values.keep(good))
-        real = {p: cause for p, cause in failed.items() if not isinstance(cause.error, NotTried)}
-        self.failures += [RowFailure(pick, int(rows[p]), cause) for p, cause in sorted(real.items())]
-        if not self.stop and real:
-            memo = pick.map.memo
-            assert memo is not None
-            for position, cause in real.items():
-                forget_frames(cause.error)
-                memo.failures[int(rows[position])] = cause
-            kept.mark(rows[sorted(real)], FAILED)
+        real = {p: cause for p, cause in sorted(failed.items()) if not isinstance(cause.error, NotTried)}
+        fresh = {p: cause for p, cause in real.items() if not cause.told}
+        if not self.stop and any(isinstance(cause.error, SizeError) for cause in fresh.values()):
+            # Which rows are of another size than the first depends on the batch: no row is to be blamed, or lost.
+            self.stop = self.shared.stop = True
+            self.failures.clear()
+            fresh = {p: cause for p, cause in fresh.items() if isinstance(cause.error, SizeError)}
+        if self.stop:
+            self.failures += [RowFailure(pick, int(rows[p]), cause) for p, cause in fresh.items()]
+            real = {p: cause for p, cause in real.items() if cause.told}
+        else:
+            self.failures += [RowFailure(pick, int(rows[p]), cause) for p, cause in real.items()]
+        self._mark(pick, rows, real)
+
+    def _mark(self, pick: Pick, rows: NDArray[np.int64], causes: dict[int, Cause]) -> None:
+        """Note rows as failed: null from now on, until they are tried again."""
+        if not causes:
+            return
+        memo = pick.map.memo
+        assert memo is not None
+        for position, cause in causes.items():
+            forget_frames(cause.error)
+            memo.failures[int(rows[position])] = cause
+            if isinstance(cause.node, Source) and isinstance(cause.node.source, SlowSource):
+                cause.node.source.failed[cause.row] = cause.error
+        kept_rows(pick).mark(rows[sorted(causes)], FAILED)
 
 
 def _cancel(queue: deque[_Batch]) -> None:

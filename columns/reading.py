@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
@@ -17,7 +18,7 @@ from .values import ListValues, Values
 if TYPE_CHECKING:
     from .sources import SlowSource
 
-__all__ = ["Buffers", "Reading", "pool", "read_rows", "reader_threads"]
+__all__ = ["Buffers", "Reading", "pool", "read_rows", "reader_threads", "submit"]
 
 PIECE = 8  # rows a thread reads at a time: enough to hide the hand-over, few enough to share out evenly
 
@@ -39,6 +40,17 @@ def pool() -> ThreadPoolExecutor:
         if _pool is None:
             _pool = ThreadPoolExecutor(reader_threads(), thread_name_prefix="columns-read")
         return _pool
+
+
+def submit(work: Callable[[int], None], start: int) -> Future[tuple[float, float]]:
+    """Run `work` in a reader's thread; the future gives the seconds that it spent on a core, and in all."""
+    return pool().submit(_timed, work, start)
+
+
+def _timed(work: Callable[[int], None], start: int) -> tuple[float, float]:
+    on_core, clock = time.thread_time(), time.perf_counter()
+    work(start)
+    return time.thread_time() - on_core, time.perf_counter() - clock
 
 
 def _forget_pool() -> None:
@@ -89,7 +101,7 @@ class Reading:
 
     def __init__(
         self,
-        futures: list[Future[Any]],
+        futures: list[Future[tuple[float, float]]],
         collect: Callable[[], tuple[Values, dict[int, BaseException]]],
         release: Callable[[], None] = lambda: None,
     ) -> None:
@@ -110,6 +122,12 @@ class Reading:
             self._result = self._collect()
         return self._result
 
+    def busy(self) -> float:
+        """Return which share of the time that reading took was spent on a core, not waiting for a file."""
+        times = [future.result() for future in self._futures]
+        total = sum(clock for _, clock in times)
+        return sum(on_core for on_core, _ in times) / total if total else 0.0
+
     def cancel(self) -> None:
         """Stop what has not begun, and wait for what has: buffers must not be written after this."""
         for future in self._futures:
@@ -128,10 +146,12 @@ def read_rows(source: SlowSource, rows: Selection) -> Reading:
 
     def read(start: int) -> None:
         for position in range(start, min(start + PIECE, len(numbers))):
+            if numbers[position] in source.failed:
+                continue  # somebody was told, and went on without it
             try:
                 items[position] = source.read_row(numbers[position])
             except Exception as error:  # noqa: BLE001 - kept, and raised or reported with the row's name
                 failures[position] = error
 
-    futures = [pool().submit(read, start) for start in range(0, len(numbers), PIECE)]
+    futures = [submit(read, start) for start in range(0, len(numbers), PIECE)]
     return Reading(futures, lambda: (ListValues(items), failures))

@@ -74,6 +74,12 @@ class SlowSource(RowSource):
 
     slow = True
 
+    @property
+    def failed(self) -> dict[int, BaseException]:
+        """Rows that could not be read when somebody went on without them, and why: null until they are tried again."""
+        rows: dict[int, BaseException] = self.__dict__.setdefault("_failed", {})
+        return rows
+
     @abstractmethod
     def read_row(self, row: int) -> Any:
         """Return one row, None where it is null; raise where it cannot be read."""
