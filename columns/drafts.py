@@ -19,8 +19,6 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from filelock import FileLock, Timeout
-
 from .errors import StoreError
 from .manifest import COLUMNS, CURRENT, EARLIER, Entry, FileRecord, Manifest, Stored, read_manifest
 
@@ -96,12 +94,16 @@ class Saving:
         self.root = root
         self.timeout = timeout
         self.current: Manifest | None = None
+        from filelock import FileLock  # here, since who only reads panels need not pay for its import
+
         self._lock = FileLock(str(root / _LOCK))
         self._drafts: list[Draft] = []
         self._kept: list[tuple[Draft, Path]] = []
         self._known: dict[str, int] = {}
 
     def __enter__(self) -> Self:
+        from filelock import Timeout
+
         if self.root.exists() and not self.root.is_dir():
             raise StoreError(f"A panel is saved to a directory; '{self.root}' is a file.")
         made = not self.root.exists()

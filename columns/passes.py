@@ -37,11 +37,11 @@ __all__ = ["RowFailure", "run_pass"]
 _AHEAD = 2  # batches that are being read while one is computed
 _READY_BYTES, _READY_SIZES = 16 << 20, (32, 1024)  # of a batch out of memory
 # Of one that is read from files. On a CPU its floats and its activations should stay in the cache, and below the
-# 32 MB from which malloc asks the system for fresh pages each time: half the time of a small CNN went there.
-_SLOW_BYTES, _SLOW_SIZES = 3 << 20, (4, 128)
+# few tens of MB that malloc keeps: fresh pages from the system took half the time of a small CNN.
+_SLOW_BYTES, _SLOW_SIZES = 1_700_000, (4, 128)
 _GPU_BYTES, _GPU_SIZES = 256 << 20, (16, 256)
 _UNKNOWN_SIZE = 32  # rows, where nobody knows how large they are
-_BURST, _BURST_BYTES = 32, 64 << 20  # batches read at once where reading and computing take turns
+_BURST, _BURST_BYTES = 64, 64 << 20  # batches read at once where reading and computing take turns
 _BUSY = 0.25  # share of a reader's time on a core above which it competes with the computation
 _MOST_BYTES = 256 << 20  # of any batch of more than one row
 

@@ -20,7 +20,7 @@ __all__ = ["EmbeddingColumn", "Nearest"]
 
 _METRICS = ("cosine", "dot", "euclidean")
 _SPARE = 8  # neighbours measured exactly beyond those asked for
-_SCORES_AT_ONCE = 16 << 20  # elements of the score matrix held at a time: bounded, and it fits a cache
+_SCORES_AT_ONCE = 8 << 20  # elements of the score matrix held at a time: bounded, and it fits a cache
 _QUERIES_AT_ONCE = 1024
 
 
