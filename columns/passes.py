@@ -41,7 +41,7 @@ _READY_BYTES, _READY_SIZES = 16 << 20, (32, 1024)  # of a batch out of memory
 _SLOW_BYTES, _SLOW_SIZES = 1_700_000, (4, 128)
 _GPU_BYTES, _GPU_SIZES = 256 << 20, (16, 256)
 _UNKNOWN_SIZE = 32  # rows, where nobody knows how large they are
-_BURST, _BURST_BYTES = 64, 64 << 20  # batches read at once where reading and computing take turns
+_BURST, _BURST_BYTES = 64, 32 << 20  # batches read at once where reading and computing take turns
 _BUSY = 0.25  # share of a reader's time on a core above which it competes with the computation
 _MOST_BYTES = 256 << 20  # of any batch of more than one row
 

@@ -75,7 +75,7 @@ class TestIn:
             "scalar", "scalar", "scalar", "scalar", "tensor", "tensor", "object",
         ]  # fmt: skip
         assert panel["i"].to_list() == [1, 2, 3]
-        assert np.isnan(panel["f"].to_list()[1])
+        assert panel["f"].to_list() == [0.5, None, 2.0], "Meerkat holds scalars in pandas, where NaN is null"
         assert panel["c"].spec.classes == ("y", "x")
         assert panel["c"].to_list() == ["x", None, "y"]
         assert panel["t"].to_numpy().tolist() == [[0, 1], [2, 3], [4, 5]]
