@@ -1,58 +1,15 @@
-"""How much a model leans on a region: by its saliency, by refilling the region, by class."""
+"""How much a model leans on a region, by refilling it: no attribution is asked."""
 
 import math
 
 import torch
 from torch import Tensor
 
-from .batch import Logits
-from .errors import SettingError, ShapeError
-from .masks import expand_mask
+from ..batch import Logits
+from ..errors import SettingError, ShapeError
+from ..masks import expand_mask
 
-__all__ = ["mass_on_mask", "swap_sensitivity", "worst_class_accuracy"]
-
-PARTS = ("magnitude", "positive")
-
-
-def mass_on_mask(scores: Tensor, mask: Tensor, part: str = "magnitude") -> Tensor:
-    """Measure which share of the attribution lies inside the mask, row by row.
-
-    ``Σ a m / Σ a`` with a the magnitude, or the positive part, of the scores: the "energy" inside
-    the mask. A uniform map has the mask's share of the area.
-
-    Parameters
-    ----------
-    scores : Tensor, shape (batch, *event), float
-        Attribution scores, in any unit.
-    mask : Tensor, shape (batch, *event) or without the channel axis, bool
-        The region.
-    part : {"magnitude", "positive"}
-        Which part of signed scores counts. A gradient has no preferred sign: "magnitude".
-
-    Returns
-    -------
-    Tensor, shape (batch,), float
-        In [0, 1]; NaN for a row whose mask is empty or whose scores are all zero, so that such a
-        row is never counted as perfect.
-
-    Raises
-    ------
-    KindError, ShapeError
-        If the mask is not boolean or does not fit the scores.
-    SettingError
-        If there is no such part.
-
-    Examples
-    --------
-    >>> mass_on_mask(torch.tensor([[3.0, -1.0]]), torch.tensor([[True, False]]))
-    tensor([0.7500])
-    """
-    if part not in PARTS:
-        raise SettingError(f"`part` must be one of {', '.join(PARTS)}; got {part!r}.")
-    inside = expand_mask(mask, scores).flatten(1)
-    size = (scores.abs() if part == "magnitude" else scores.clamp(min=0)).flatten(1)
-    share = torch.where(inside, size, 0.0).sum(dim=1) / size.sum(dim=1)
-    return torch.where(inside.any(dim=1), share, math.nan)
+__all__ = ["swap_sensitivity"]
 
 
 @torch.no_grad()
@@ -129,38 +86,3 @@ def swap_sensitivity(
             refilled = torch.where(full[part], donors[drawn], inputs[part])
             flips += int((forward(refilled).argmax(dim=1) != before).sum())
     return flips / (len(rows) * draws)
-
-
-def worst_class_accuracy(predicted: Tensor, labels: Tensor) -> float:
-    """Measure the accuracy within each class present, and return the lowest.
-
-    Parameters
-    ----------
-    predicted, labels : Tensor, shape (rows,), int64
-        Class numbers.
-
-    Returns
-    -------
-    float
-        In [0, 1]; NaN without rows.
-
-    Raises
-    ------
-    ShapeError
-        If the two differ in shape.
-
-    Examples
-    --------
-    >>> worst_class_accuracy(torch.tensor([0, 0, 1, 0]), torch.tensor([0, 0, 1, 1]))
-    0.5
-    """
-    if predicted.shape != labels.shape or labels.ndim != 1:
-        raise ShapeError(
-            "`predicted` and `labels` must both have shape (rows,); "
-            f"got {tuple(predicted.shape)} and {tuple(labels.shape)}."
-        )
-    if len(labels) == 0:
-        return math.nan
-    counts = torch.bincount(labels)
-    hits = torch.bincount(labels[predicted == labels], minlength=len(counts))
-    return float((hits / counts)[counts > 0].min())
