@@ -11,13 +11,15 @@ from .errors import (
     ExplainError,
     GraphError,
     KindError,
+    LayerError,
     MethodError,
     SettingError,
     ShapeError,
     TargetError,
 )
-from .losses import RationaleLoss, RightReasons, mean_over_annotated
-from .masks import expand_mask
+from .layers import held_still, module_of, with_layers
+from .losses import RationaleLoss, RightReasons, WeightedSum, balanced, mean_over_annotated, mean_penalty
+from .masks import expand_mask, mask_on_layer, resize_mask
 from .measures import mass_on_mask, swap_sensitivity, worst_class_accuracy
 from .methods import METHODS, attribute, input_gradient
 from .target import Target, target_name, target_values
@@ -32,6 +34,7 @@ __all__ = [
     "GraphError",
     "Grey",
     "KindError",
+    "LayerError",
     "Logits",
     "MethodError",
     "Rationale",
@@ -42,15 +45,23 @@ __all__ = [
     "Swap",
     "Target",
     "TargetError",
+    "WeightedSum",
     "attribute",
+    "balanced",
     "expand_mask",
     "grey",
+    "held_still",
     "input_gradient",
+    "mask_on_layer",
     "mass_on_mask",
     "mean_over_annotated",
+    "mean_penalty",
+    "module_of",
+    "resize_mask",
     "swap",
     "swap_sensitivity",
     "target_name",
     "target_values",
+    "with_layers",
     "worst_class_accuracy",
 ]

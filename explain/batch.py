@@ -68,6 +68,10 @@ class Batch:
     def __len__(self) -> int:
         return len(self.labels)
 
+    def take(self, rows: Tensor) -> "Batch":
+        """Take some rows, by number or by a boolean mask; the inputs are detached from any graph."""
+        return Batch(self.inputs.detach()[rows], self.labels[rows])
+
 
 @dataclass(frozen=True, eq=False)
 class Rationale:
@@ -109,6 +113,11 @@ class Rationale:
                 "`irrelevant` and `relevant` must have one row per example; "
                 f"got {len(self.irrelevant)} and {len(self.relevant)} rows."
             )
+
+    def take(self, rows: Tensor) -> "Rationale":
+        """Take some rows, by number or by a boolean mask."""
+        irrelevant, relevant = (None if m is None else m[rows.to(m.device)] for m in (self.irrelevant, self.relevant))
+        return Rationale(irrelevant, relevant)
 
     @property
     def annotated(self) -> Tensor:

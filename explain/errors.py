@@ -5,6 +5,7 @@ ExplainError
 ├── KindError     (TypeError)     a tensor of the wrong dtype: a mask that is not boolean, integer inputs
 ├── TargetError   (ValueError)    no such target, or it cannot be taken from these logits
 ├── MethodError   (ValueError)    no such attribution method
+├── LayerError    (KeyError)      no such layer, or one that cannot be kept or has no rule
 ├── SettingError  (ValueError)    a loss or a measure was given a setting that it does not have
 └── GraphError    (RuntimeError)  the logits do not depend on the inputs through autograd
 """
@@ -13,6 +14,7 @@ __all__ = [
     "ExplainError",
     "GraphError",
     "KindError",
+    "LayerError",
     "MethodError",
     "SettingError",
     "ShapeError",
@@ -38,6 +40,13 @@ class TargetError(ExplainError, ValueError):
 
 class MethodError(ExplainError, ValueError):
     """There is no attribution method of that name."""
+
+
+class LayerError(ExplainError, KeyError):
+    """A layer that does not exist, cannot be kept, or has no rule for what is asked of it."""
+
+    # KeyError prints the repr of its message, quotes and all.
+    __str__ = Exception.__str__
 
 
 class SettingError(ExplainError, ValueError):

@@ -1,11 +1,14 @@
-"""Masks over inputs: the one rule by which a mask is broadcast over channels."""
+"""Masks over inputs: the one rule by which a mask is broadcast over channels, or laid on a layer's grid."""
+
+import math
+from collections.abc import Sequence
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from .errors import KindError, ShapeError
 
-__all__ = ["check_bool", "expand_mask"]
+__all__ = ["check_bool", "expand_mask", "mask_on_layer", "resize_mask"]
 
 
 def expand_mask(mask: Tensor, inputs: Tensor) -> Tensor:
@@ -49,6 +52,117 @@ def expand_mask(mask: Tensor, inputs: Tensor) -> Tensor:
     raise ShapeError(
         f"A mask must have the shape of its inputs, of which the channel axis may be 1 or missing: "
         f"{' or '.join(map(str, dict.fromkeys(fitting)))}; got {tuple(mask.shape)}."
+    )
+
+
+def resize_mask(mask: Tensor, size: Sequence[int]) -> Tensor:
+    """Lay a mask on another grid, so that no stroke is lost: a cell is marked if any part of it is.
+
+    Parameters
+    ----------
+    mask : Tensor, shape (batch, ..., length) or (batch, ..., height, width), bool
+        Regions.
+    size : sequence of one or two ints
+        Length, or height and width, of the other grid; may be larger, then marks are repeated.
+
+    Returns
+    -------
+    Tensor, shape (batch, ..., *size), bool
+
+    Raises
+    ------
+    KindError, ShapeError
+        If the mask is not boolean, or has fewer axes than `size`.
+
+    Notes
+    -----
+    A marked pixel on the border of two cells marks both, so that a thin stroke grows to at least
+    one cell and never falls between two.
+
+    Examples
+    --------
+    >>> stroke = torch.zeros(1, 6, 6, dtype=torch.bool)
+    >>> stroke[0, 4, :2] = True
+    >>> resize_mask(stroke, (3, 3)).int()
+    tensor([[[0, 0, 0],
+             [0, 0, 0],
+             [1, 0, 0]]], dtype=torch.int32)
+    """
+    check_bool(mask, "mask")
+    axes = len(size)
+    if axes not in (1, 2) or mask.ndim <= axes:
+        raise ShapeError(
+            f"`size` must be (length,) or (height, width), and the mask have that many axes after the batch; "
+            f"got {tuple(size)} and {tuple(mask.shape)}."
+        )
+    if tuple(mask.shape[-axes:]) == tuple(size):
+        return mask
+    # Float, because pooling knows no booleans; zero and one are exact.
+    flat = mask.reshape(-1, 1, *mask.shape[-axes:]).float()
+    pool = nn.functional.adaptive_max_pool1d if axes == 1 else nn.functional.adaptive_max_pool2d
+    return pool(flat, tuple(size)).bool().reshape(*mask.shape[:-axes], *size)
+
+
+def mask_on_layer(mask: Tensor, activation: Tensor) -> Tensor:
+    """Lay a mask of the inputs on the activation of a layer.
+
+    ==========================  =========================  =========================================
+    mask                        activation                 rule
+    ==========================  =========================  =========================================
+    shape of the activation     any                        as it is
+    (batch, [c,] h, w)          (batch, c', h', w')        `resize_mask`, over all channels
+    (batch, tokens)             (batch, tokens, features)  over all features
+    (batch, [c,] length)        (batch, c', length')       `resize_mask`, over all channels
+    (batch, [c,] h, w)          (batch, s² or 1 + s²,      patches of a vision transformer: on the
+                                features)                  s × s grid; the first token is no patch
+    ==========================  =========================  =========================================
+
+    Parameters
+    ----------
+    mask : Tensor, bool
+        Regions of the inputs; marked in any channel counts as marked.
+    activation : Tensor, shape (batch, ...)
+        Gives the shape; its values are not read.
+
+    Returns
+    -------
+    Tensor, shape of `activation`, bool
+        A view where possible: do not write to it.
+
+    Raises
+    ------
+    KindError
+        If `mask` is not boolean.
+    ShapeError
+        If there is no rule for the two shapes.
+
+    Examples
+    --------
+    >>> mask_on_layer(torch.ones(2, 28, 28, dtype=torch.bool), torch.rand(2, 16, 7, 7)).shape
+    torch.Size([2, 16, 7, 7])
+    """
+    check_bool(mask, "mask")
+    full = activation.shape
+    if mask.shape == full:
+        return mask
+    if mask.ndim > 1 and mask.shape[0] == full[0]:
+        if activation.ndim == 4 and mask.ndim in (3, 4):
+            flat = mask.any(dim=1) if mask.ndim == 4 else mask
+            return resize_mask(flat, full[2:]).unsqueeze(1).expand(full)
+        if activation.ndim == 3 and mask.ndim == 2 and mask.shape[1] == full[1]:
+            return mask.unsqueeze(2).expand(full)
+        side = math.isqrt(full[1]) if activation.ndim == 3 else 0
+        if side and mask.ndim in (3, 4) and full[1] - side * side in (0, 1) and min(mask.shape[-2:]) > 1:
+            flat = mask.any(dim=1) if mask.ndim == 4 else mask
+            patches = resize_mask(flat, (side, side)).flatten(1)
+            patches = nn.functional.pad(patches, (full[1] - side * side, 0), value=False)
+            return patches.unsqueeze(2).expand(full)
+        if activation.ndim == 3 and mask.ndim in (2, 3):
+            flat = mask.any(dim=1) if mask.ndim == 3 else mask
+            return resize_mask(flat, full[2:]).unsqueeze(1).expand(full)
+    raise ShapeError(
+        f"No rule lays a mask of shape {tuple(mask.shape)} on an activation of shape {tuple(full)}. Choose a layer "
+        "that keeps the places of the input (a convolution, a sequence of tokens), or give a mask of its shape."
     )
 
 

@@ -12,7 +12,15 @@ __all__ = ["Target", "target_name", "target_values"]
 
 Target: TypeAlias = str | int | Callable[[Tensor], Tensor]
 
-NAMES = ("max_log_probability", "log_probabilities", "label_log_probability", "max_logit")
+NAMES = (
+    "max_log_probability",
+    "log_probabilities",
+    "label_log_probability",
+    "cross_entropy",
+    "max_logit",
+    "label_logit",
+    "random_sign_logits",
+)
 
 
 def target_values(logits: Tensor, target: Target, labels: Tensor | None = None) -> Tensor:
@@ -25,7 +33,12 @@ def target_values(logits: Tensor, target: Target, labels: Tensor | None = None) 
     ``log_probabilities``      sum over classes of the log-probabilities: what [1]_ penalises. (The
                                probabilities sum to one, so that *their* sum explains nothing.)
     ``label_log_probability``  log-probability of the label given
+    ``cross_entropy``          minus the above: the task loss
     ``max_logit``              largest logit
+    ``label_logit``            logit of the label given
+    ``random_sign_logits``     sum of the logits with random signs, drawn anew at each call from torch's
+                               global generator: the square of its gradient is, in expectation, that of
+                               all logits' gradients together. For training only
     an integer                 logit of that class
     a function                 whatever it returns for the logits, shape (batch,)
     =========================  ==================================================================
@@ -37,7 +50,7 @@ def target_values(logits: Tensor, target: Target, labels: Tensor | None = None) 
     target : str, int or callable
         One of the table.
     labels : Tensor or None, shape (batch,), int64
-        Needed by ``label_log_probability`` only.
+        Needed by ``label_log_probability``, ``cross_entropy`` and ``label_logit``.
 
     Returns
     -------
@@ -81,10 +94,15 @@ def target_values(logits: Tensor, target: Target, labels: Tensor | None = None) 
         return torch.log_softmax(logits, dim=1).amax(dim=1)
     if target == "log_probabilities":
         return torch.log_softmax(logits, dim=1).sum(dim=1)
-    if target == "label_log_probability":
+    if target == "random_sign_logits":
+        signs = torch.randint(0, 2, logits.shape, device=logits.device) * 2 - 1
+        return (logits * signs).sum(dim=1)
+    if target in ("label_log_probability", "cross_entropy", "label_logit"):
         if labels is None:
-            raise TargetError("The target 'label_log_probability' needs `labels`; got None.")
-        return torch.log_softmax(logits, dim=1).gather(1, labels[:, None]).squeeze(1)
+            raise TargetError(f"The target {target!r} needs `labels`; got None.")
+        scores = logits if target == "label_logit" else torch.log_softmax(logits, dim=1)
+        values = scores.gather(1, labels[:, None]).squeeze(1)
+        return -values if target == "cross_entropy" else values
     raise TargetError(
         f"`target` must be a class number, a function of the logits, or one of {', '.join(NAMES)}; got {target!r}."
     )

@@ -265,11 +265,13 @@ class Classifier:
     def _attach(self, name: str, kept: dict[str, Tensor]) -> torch.utils.hooks.RemovableHandle:
         """Hook one layer so that its activation lands in `kept`."""
 
-        def keep(activation: Any) -> None:
+        def keep(activation: Any) -> Tensor:
             if not isinstance(activation, Tensor):
                 raise LayerError(f"Layer {name!r} must give a tensor to be kept; it gives {type(activation).__name__}.")
-            # A later in-place operation, `x += skip` or ReLU(inplace=True), would overwrite it.
-            kept[name] = activation.clone()
+            kept[name] = activation
+            # The module goes on with a copy: a later in-place operation, `x += skip` or
+            # ReLU(inplace=True), would else overwrite what is kept.
+            return activation.clone()
 
         if name == EMBEDDING and self._embedding is None:
             linear = [part for part in self.module.modules() if isinstance(part, nn.Linear)]
@@ -278,7 +280,7 @@ class Classifier:
                     "The default embedding is the input of the last torch.nn.Linear, and this "
                     f"{type(self.module).__name__} has none; name a layer: Classifier(..., embedding='...')."
                 )
-            return linear[-1].register_forward_pre_hook(lambda part, inputs: keep(inputs[0]))
+            return linear[-1].register_forward_pre_hook(lambda part, inputs: (keep(inputs[0]), *inputs[1:]))
         layer = self._find(self._embedding if name == EMBEDDING and self._embedding else name)
         return layer.register_forward_hook(lambda part, inputs, output: keep(output))
 

@@ -1,7 +1,15 @@
 """Rationale losses: what a person said, as a penalty to train with."""
 
-from .contract import RationaleLoss
+from .contract import RationaleLoss, Weight, WeightedSum
 from .input_gradients import RightReasons
-from .reduce import mean_over_annotated
+from .reduce import balanced, mean_over_annotated, mean_penalty
 
-__all__ = ["RationaleLoss", "RightReasons", "mean_over_annotated"]
+__all__ = [
+    "RationaleLoss",
+    "RightReasons",
+    "Weight",
+    "WeightedSum",
+    "balanced",
+    "mean_over_annotated",
+    "mean_penalty",
+]

@@ -1,21 +1,215 @@
 """What every rationale loss is: frozen settings, callable on a batch and what was said about it."""
 
-from typing import Protocol
+from __future__ import annotations
 
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import ClassVar, Literal, TypeAlias
+
+import torch
 from torch import Tensor
 
-from ..batch import Batch, Forward, Rationale
+from ..batch import Batch, Logits, Rationale, check_float
+from ..errors import SettingError
+from ..layers import held_still
 
-__all__ = ["RationaleLoss"]
+__all__ = ["RationaleLoss", "Weight", "WeightedSum"]
+
+Weight: TypeAlias = float | Literal["auto"]
 
 
-class RationaleLoss(Protocol):
+@dataclass(frozen=True)
+class RationaleLoss(ABC):
     """A penalty for being right for the wrong reasons.
 
-    Returns one value per example, shape (batch,), already weighted, differentiable in the weights
-    of the model, and exactly zero for rows without a rationale.
+    Called on a model, a batch and a rationale, it returns one value per example: weighted,
+    differentiable in the weights of the model, and exactly zero for rows about which nothing was
+    said that it needs. Only those rows pass through the model, which is held still meanwhile: in
+    evaluation mode, and put back as it was.
+
+    Losses add up and scale: ``RightReasons() + 0.5 * Hint(layer="features")`` is a loss.
+
+    To write one, subclass it as a frozen dataclass with `weight` among its fields, say `needs`,
+    `passes` and `source`, and write `penalize`.
+
+    Attributes
+    ----------
+    weight : float or "auto"
+        Factor of the penalty, for a mean over annotated rows. "auto" has to be settled on a first
+        batch by `balanced`, which makes the penalty as large as the task loss there.
+    needs : tuple of {"irrelevant", "relevant"}
+        Masks of which a row must have at least one (class attribute).
+    passes : str
+        Cost beyond the task loss, in forward (F) and backward (B) passes (class attribute).
+    source : str
+        Where it is from (class attribute).
+
+    Raises
+    ------
+    SettingError
+        If the weight is negative, not finite, or another word than "auto".
     """
 
-    def __call__(self, forward: Forward, batch: Batch, rationale: Rationale) -> Tensor:
-        """Return the weighted penalty of each row."""
-        ...
+    weight: Weight = 1.0
+
+    needs: ClassVar[tuple[str, ...]] = ("irrelevant",)
+    passes: ClassVar[str]
+    source: ClassVar[str]
+    float_inputs: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        if self.weight == "auto":
+            return
+        if not isinstance(self.weight, (int, float)) or not 0 <= self.weight < math.inf:
+            raise SettingError(f"`weight` must be finite and not negative, or 'auto'; got {self.weight!r}.")
+
+    @abstractmethod
+    def penalize(self, forward: Logits, batch: Batch, rationale: Rationale) -> Tensor:
+        """Compute the penalty of each row, unweighted; every row given is annotated.
+
+        Parameters
+        ----------
+        forward : Forward, module or function
+            Model inputs to logits; held still.
+        batch : Batch
+            Inputs, detached, and labels.
+        rationale : Rationale
+            Masks of these rows.
+
+        Returns
+        -------
+        Tensor, shape (batch,), float
+            Differentiable in the weights of the model.
+        """
+
+    def annotated(self, rationale: Rationale) -> Tensor:
+        """Say which rows this loss has something to say about; shape (batch,), bool, or () without masks."""
+        masks = [getattr(rationale, name) for name in self.needs]
+        return _any_marked([mask for mask in masks if mask is not None])
+
+    def parts(self) -> Iterator[RationaleLoss]:
+        """Yield the losses that this one is made of: itself."""
+        yield self
+
+    def __call__(self, forward: Logits, batch: Batch, rationale: Rationale) -> Tensor:
+        """Compute the weighted penalty of each row.
+
+        Parameters
+        ----------
+        forward : Forward, module or function
+            Model inputs to logits.
+        batch : Batch
+            Inputs, shape (batch, *event), and labels.
+        rationale : Rationale
+            What was said; rows about which nothing was said cost nothing.
+
+        Returns
+        -------
+        Tensor, shape (batch,), float
+            Differentiable in the weights of the model unless gradients are disabled.
+
+        Raises
+        ------
+        KindError
+            If the inputs are integers and the loss needs their gradient.
+        ShapeError
+            If a mask does not fit.
+        SettingError
+            If the weight is still "auto".
+        GraphError, LayerError
+            If the model does not give what the loss needs.
+        """
+        if self.weight == "auto":
+            raise SettingError(
+                "A weight of 'auto' must be settled on a first batch before the loss is used: "
+                "loss = explain.balanced(loss, forward, batch, rationale)."
+            )
+        if self.float_inputs:
+            check_float(batch.inputs)
+        trains = torch.is_grad_enabled()
+        kind = batch.inputs.dtype if batch.inputs.is_floating_point() else torch.get_default_dtype()
+        # A leaf of its own, so that a batch without any mark can still be differentiated.
+        penalty = torch.zeros(len(batch), dtype=kind, device=batch.inputs.device, requires_grad=trains)
+        (rows,) = self.annotated(rationale).to(penalty.device).expand(len(batch)).nonzero(as_tuple=True)
+        if len(rows) == 0:
+            return penalty
+        with held_still(forward), torch.enable_grad():
+            values = self.penalize(forward, batch.take(rows), rationale.take(rows))
+        if not trains:
+            values = values.detach()
+        return penalty.index_put((rows,), self.weight * values.to(penalty.dtype))
+
+    def __add__(self, other: RationaleLoss) -> WeightedSum:
+        if not isinstance(other, RationaleLoss):
+            return NotImplemented
+        return WeightedSum(losses=(*self.parts(), *other.parts()))
+
+    def __mul__(self, factor: float) -> RationaleLoss:
+        if self.weight == "auto":
+            raise SettingError(
+                "A loss of weight 'auto' has no weight to scale yet; settle it first with `balanced`, whose "
+                "`share` says how large the penalty is to be beside the task loss."
+            )
+        return replace(self, weight=factor * self.weight)
+
+    __rmul__ = __mul__
+
+
+@dataclass(frozen=True)
+class WeightedSum(RationaleLoss):
+    """A sum of rationale losses, each with its own weight: itself a loss.
+
+    Attributes
+    ----------
+    losses : tuple of RationaleLoss
+        What is added up. Nested sums are written out.
+
+    Raises
+    ------
+    SettingError
+        If there is none.
+
+    Examples
+    --------
+    >>> from explain import RightReasons
+    >>> both = RightReasons(weight=1.0) + 0.5 * RightReasons(weight=1.0, norm="l1")
+    >>> [part.weight for part in both.losses]
+    [1.0, 0.5]
+    """
+
+    losses: tuple[RationaleLoss, ...] = ()
+
+    passes: ClassVar[str] = "the sum of its parts"
+    source: ClassVar[str] = "its parts"
+    float_inputs: ClassVar[bool] = False
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not self.losses:
+            raise SettingError("A sum of losses must have at least one; got none.")
+
+    def annotated(self, rationale: Rationale) -> Tensor:
+        """Say which rows any of the losses has something to say about."""
+        first, *others = (loss.annotated(rationale) for loss in self.losses)
+        for other in others:
+            first = first | other
+        return first
+
+    def parts(self) -> Iterator[RationaleLoss]:
+        """Yield the losses, each weighted by the sum's own weight."""
+        for loss in self.losses:
+            yield loss if self.weight == 1 else loss * float(self.weight)
+
+    def penalize(self, forward: Logits, batch: Batch, rationale: Rationale) -> Tensor:
+        """Add up the weighted penalties of each row."""
+        return torch.stack([loss(forward, batch, rationale) for loss in self.losses]).sum(dim=0)
+
+
+def _any_marked(masks: list[Tensor]) -> Tensor:
+    """Which rows have an element marked in any mask; shape () and False without masks."""
+    if not masks:
+        # Broadcasts over any number of rows, which is not known here.
+        return torch.tensor(False)
+    return torch.stack([mask.flatten(1).any(dim=1) for mask in masks]).any(dim=0)

@@ -1,0 +1,183 @@
+"""Named layers of a model: what they give, and the model held still while it is explained."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from difflib import get_close_matches
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from .batch import Forward, Logits
+from .errors import KindError, LayerError
+
+__all__ = ["held_still", "module_of", "named_layer", "with_layers"]
+
+
+def with_layers(forward: Logits, inputs: Tensor, names: Sequence[str]) -> tuple[Tensor, dict[str, Tensor]]:
+    """Run a model once and keep the activations of the layers named.
+
+    Parameters
+    ----------
+    forward : Forward or torch.nn.Module
+        A `Forward` is asked itself; a bare module is hooked, and the hooks are taken off again
+        whatever happens.
+    inputs : Tensor, shape (batch, *event)
+        Model inputs.
+    names : sequence of str
+        Layers as in ``module.named_modules()``.
+
+    Returns
+    -------
+    Tensor, shape (batch, classes), float
+        Logits.
+    dict of str to Tensor
+        The output of each layer (of its last call, if it is called several times), connected to
+        the logits through autograd.
+
+    Raises
+    ------
+    LayerError
+        If a layer does not exist, gives something else than a tensor, or did not run.
+    KindError
+        If `forward` is a bare function, which has no layers.
+
+    Examples
+    --------
+    >>> net = nn.Sequential(nn.Flatten(), nn.Linear(4, 3), nn.ReLU(), nn.Linear(3, 2))
+    >>> logits, layers = with_layers(net, torch.zeros(5, 1, 2, 2), ["1"])
+    >>> logits.shape, layers["1"].shape
+    (torch.Size([5, 2]), torch.Size([5, 3]))
+    """
+    if not isinstance(forward, nn.Module):
+        if isinstance(forward, Forward):
+            return forward.with_layers(inputs, names)
+        raise KindError(
+            f"Named layers need a module or a `Forward` with `with_layers`; got {type(forward).__name__}. "
+            "Pass the module itself."
+        )
+    kept: dict[str, Tensor] = {}
+    with ExitStack() as hooks:
+        for name in dict.fromkeys(names):
+            hooks.callback(_attach(forward, name, kept).remove)
+        logits = forward(inputs)
+    missing = [name for name in names if name not in kept]
+    if missing:
+        raise LayerError(
+            f"Layer {missing[0]!r} must run in the forward pass to be kept; it did not. "
+            "Ask for the layers inside it, or for another one."
+        )
+    return logits, kept
+
+
+def named_layer(module: nn.Module, name: str) -> nn.Module:
+    """Find a layer by its name.
+
+    Parameters
+    ----------
+    module : torch.nn.Module
+        Where to look.
+    name : str
+        As in ``module.named_modules()``.
+
+    Returns
+    -------
+    torch.nn.Module
+
+    Raises
+    ------
+    LayerError
+        If there is none; offers the nearest name.
+
+    Examples
+    --------
+    >>> named_layer(nn.Sequential(nn.Linear(2, 2)), "0")
+    Linear(in_features=2, out_features=2, bias=True)
+    """
+    parts: dict[str, nn.Module] = dict(module.named_modules())
+    if name and name in parts:
+        return parts[name]
+    names = [part for part in parts if part]
+    near = get_close_matches(name, names, n=1)
+    guess = f"; did you mean {near[0]!r}?" if near else "."
+    raise LayerError(f"No layer {name!r} in this {type(module).__name__}{guess} It has: {', '.join(names)}.")
+
+
+def module_of(forward: Logits) -> nn.Module | None:
+    """Return the module behind a model: itself, or its attribute ``module``; None for a bare function.
+
+    Parameters
+    ----------
+    forward : Forward, module or function
+        A model.
+
+    Returns
+    -------
+    torch.nn.Module or None
+
+    Examples
+    --------
+    >>> net = nn.Linear(2, 2)
+    >>> module_of(net) is net, module_of(lambda x: x)
+    (True, None)
+    """
+    if isinstance(forward, nn.Module):
+        return forward
+    module = getattr(forward, "module", None)
+    return module if isinstance(module, nn.Module) else None
+
+
+@contextmanager
+def held_still(forward: Logits) -> Iterator[None]:
+    """Put a model in evaluation mode, in a form that can be differentiated twice, and back as found.
+
+    While a row is explained no other row may influence it, and the model has to be the one that
+    will be used: batch normalisation uses its running statistics and does not update them, dropout
+    drops nothing. Kernels without a second derivative are avoided: fused attention and, on CUDA,
+    fused recurrent layers. A bare function is left to its author.
+
+    Parameters
+    ----------
+    forward : Forward, module or function
+        A model.
+
+    Examples
+    --------
+    >>> net = nn.Sequential(nn.Linear(2, 2), nn.Dropout())
+    >>> with held_still(net):
+    ...     net[1].training
+    False
+    >>> net[1].training
+    True
+    """
+    module = module_of(forward)
+    if module is None:
+        yield
+        return
+    before = [(part, part.training) for part in module.modules()]
+    try:
+        for part, _ in before:
+            part.training = False
+        with ExitStack() as kernels:
+            kernels.enter_context(torch.nn.attention.sdpa_kernel(torch.nn.attention.SDPBackend.MATH))
+            if any(isinstance(part, nn.RNNBase) for part, _ in before):
+                kernels.enter_context(torch.backends.cudnn.flags(enabled=False))
+            yield
+    finally:
+        # Not `module.train()`: parts may have been in different modes.
+        for part, training in before:
+            part.training = training
+
+
+def _attach(module: nn.Module, name: str, kept: dict[str, Tensor]) -> torch.utils.hooks.RemovableHandle:
+    """Hook one layer so that its activation lands in `kept`."""
+
+    def keep(part: nn.Module, inputs: Any, activation: Any) -> Tensor:
+        if not isinstance(activation, Tensor):
+            raise LayerError(f"Layer {name!r} must give a tensor to be kept; it gives {type(activation).__name__}.")
+        kept[name] = activation
+        # The model goes on with a copy: a later in-place operation, `x += skip` or
+        # ReLU(inplace=True), would else overwrite what is kept.
+        return activation.clone()
+
+    return named_layer(module, name).register_forward_hook(keep)

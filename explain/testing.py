@@ -1,0 +1,315 @@
+"""The contract of a rationale loss, as tests: a new loss passes `LossTests` by supplying what differs.
+
+::
+
+    class TestMyLoss(LossTests):
+        loss = MyLoss(weight=0.7)
+
+        def by_the_paper(self, net, inputs, label, irrelevant, relevant):
+            ...  # the formula for one row, slowly and plainly, in float64, without the weight
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from typing import Any, ClassVar
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from .batch import Batch, Rationale
+from .losses.contract import RationaleLoss, WeightedSum
+from .losses.reduce import balanced, mean_penalty
+
+__all__ = ["LossTests", "Smooth"]
+
+ROWS, SILENT = 6, 2
+
+
+class Smooth(nn.Module):
+    """A small convolutional net whose activations have all derivatives, so that gradients can be checked.
+
+    Layers: ``conv`` (2 → 3 channels, 4×4), ``features``, ``head``; 3 classes, inputs (batch, 2, 4, 4).
+
+    Examples
+    --------
+    >>> Smooth()(torch.zeros(5, 2, 4, 4)).shape
+    torch.Size([5, 3])
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(2, 3, 3, padding=1)
+        self.bend = nn.Softplus()
+        self.features = nn.Conv2d(3, 2, 3, padding=1)
+        self.squash = nn.Tanh()
+        self.flat = nn.Flatten()
+        self.head = nn.Linear(32, 3)
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """Map (batch, 2, 4, 4) to logits, (batch, 3)."""
+        logits: Tensor = self.head(self.flat(self.squash(self.features(self.bend(self.conv(inputs))))))
+        return logits
+
+
+class Broken(nn.Module):
+    """A last layer that fails after some calls."""
+
+    def __init__(self, calls: int) -> None:
+        super().__init__()
+        self.left = calls
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """Return the inputs, or fail."""
+        self.left -= 1
+        if self.left < 0:
+            raise RuntimeError("broken on purpose")
+        return inputs
+
+
+class LossTests:
+    """What holds for every rationale loss.
+
+    A subclass sets `loss`, with a weight that is a number other than one, and writes `by_the_paper`; it may
+    replace the fixtures `net`, `batch` and `rationale` (six rows, of which the row `SILENT` has no mark), and
+    say that the loss is `first_order` only (its weights' gradient is checked, not that gradient's own).
+    """
+
+    loss: ClassVar[RationaleLoss]
+    first_order: ClassVar[bool] = False
+    # Steps and learning rate within which the loss alone falls by a tenth.
+    steps: ClassVar[int] = 60
+    lr: ClassVar[float] = 0.02
+    tolerance: ClassVar[float] = 1e-6
+
+    def by_the_paper(
+        self, net: nn.Module, inputs: Tensor, label: int, irrelevant: Tensor, relevant: Tensor
+    ) -> float | Tensor:
+        """Recompute the unweighted penalty of one row, slowly; `inputs` of shape event, masks without channels."""
+        raise NotImplementedError("Write the formula of the paper here, for one row.")
+
+    @pytest.fixture
+    def net(self) -> nn.Module:
+        torch.manual_seed(0)
+        return Smooth().double()
+
+    @pytest.fixture
+    def batch(self) -> Batch:
+        inputs = torch.rand(ROWS, 2, 4, 4, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
+        return Batch(inputs, torch.tensor([0, 1, 2, 0, 1, 2]))
+
+    @pytest.fixture
+    def rationale(self) -> Rationale:
+        """Masks of both kinds, disjoint, on every row but one."""
+        said = torch.rand(ROWS, 4, 4, generator=torch.Generator().manual_seed(2))
+        irrelevant, relevant = said < 0.4, said > 0.7
+        irrelevant[SILENT] = relevant[SILENT] = False
+        return Rationale(irrelevant=irrelevant, relevant=relevant)
+
+    def value(self, net: Any, batch: Batch, rationale: Rationale, loss: RationaleLoss | None = None) -> Tensor:
+        """Call the loss with the generator that it may draw from seeded, so that it repeats."""
+        torch.manual_seed(3)
+        return (loss or self.loss)(net, batch, rationale)
+
+    def test_it_says_what_it_needs_what_it_costs_and_where_it_is_from(self) -> None:
+        assert self.loss.needs
+        assert set(self.loss.needs) <= {"irrelevant", "relevant"}
+        assert self.loss.passes
+        assert self.loss.source
+        assert "References" in str(type(self.loss).__doc__)
+        assert self.loss.weight not in (0.0, 1.0), "a weight of one would hide a weight that is forgotten"
+
+    def test_it_is_the_formula_of_the_paper(self, net: nn.Module, batch: Batch, rationale: Rationale) -> None:
+        penalty = self.value(net, batch, rationale).detach()
+        net.eval()
+        assert isinstance(self.loss.weight, float)
+        assert rationale.irrelevant is not None
+        assert rationale.relevant is not None
+        for row in range(len(batch)):
+            if row == SILENT:
+                continue
+            expected = self.by_the_paper(
+                net,
+                batch.inputs[row].detach(),
+                int(batch.labels[row]),
+                rationale.irrelevant[row],
+                rationale.relevant[row],
+            )
+            wanted = self.loss.weight * torch.as_tensor(expected, dtype=penalty.dtype).detach()
+            torch.testing.assert_close(penalty[row], wanted, rtol=self.tolerance, atol=1e-9)
+        assert (penalty > 0).any(), "a penalty that is zero everywhere proves nothing"
+
+    def test_its_gradient_in_the_weights_is_right(self, net: nn.Module, batch: Batch, rationale: Rationale) -> None:
+        holder = _Holder(net, self.loss, batch, rationale)
+        names = [name for name, weight in holder.named_parameters() if weight.requires_grad]
+        values = [dict(holder.named_parameters())[name].detach().clone().requires_grad_() for name in names]
+
+        def total(*changed: Tensor) -> Tensor:
+            torch.manual_seed(3)
+            result: Tensor = torch.func.functional_call(holder, dict(zip(names, changed, strict=True)), ())
+            return result
+
+        assert torch.autograd.gradcheck(total, values, fast_mode=True)
+        if not self.first_order:
+            assert torch.autograd.gradgradcheck(total, values, fast_mode=True)
+
+    def test_the_penalty_alone_moves_the_weights_and_shrinks(
+        self, net: nn.Module, batch: Batch, rationale: Rationale
+    ) -> None:
+        optimizer = torch.optim.Adam([w for w in net.parameters() if w.requires_grad], lr=self.lr)
+        before = mean_penalty_seeded(self.loss, net, batch, rationale).item()
+        for _ in range(self.steps):
+            optimizer.zero_grad()
+            torch.autograd.backward(mean_penalty_seeded(self.loss, net, batch, rationale))
+            optimizer.step()
+        after = mean_penalty_seeded(self.loss, net, batch, rationale).item()
+        assert after < 0.9 * before
+
+    def test_an_empty_rationale_adds_exactly_zero_and_no_gradient(
+        self, net: nn.Module, batch: Batch, rationale: Rationale
+    ) -> None:
+        assert rationale.irrelevant is not None
+        blank = torch.zeros_like(rationale.irrelevant)
+        weights = [w for w in net.parameters() if w.requires_grad]
+        for nothing in (Rationale(), Rationale(irrelevant=blank, relevant=blank)):
+            task = nn.functional.cross_entropy(net(batch.inputs), batch.labels)
+            expected = torch.autograd.grad(task, weights, retain_graph=True, allow_unused=True)
+            total = task + mean_penalty_seeded(self.loss, net, batch, nothing)
+            assert total.item() == task.item()
+            found = torch.autograd.grad(total, weights, retain_graph=True, allow_unused=True)
+            for one, other in zip(found, expected, strict=True):
+                assert one is other is None or torch.equal(one, other)
+            torch.autograd.backward(mean_penalty_seeded(self.loss, net, batch, nothing))
+
+    def test_rows_without_a_rationale_change_nothing(
+        self, net: nn.Module, batch: Batch, rationale: Rationale
+    ) -> None:
+        penalty = self.value(net, batch, rationale)
+        assert penalty[SILENT].item() == 0.0
+        others = [row for row in range(len(batch)) if row != SILENT]
+        changed = batch.inputs.detach().clone()
+        changed[SILENT] = changed[SILENT] + 1 if changed.is_floating_point() else changed[0]
+        again = self.value(net, Batch(changed, batch.labels), rationale)
+        assert torch.equal(again[others], penalty[others])
+        without = self.value(net, batch.take(torch.tensor(others)), rationale.take(torch.tensor(others)))
+        torch.testing.assert_close(without, penalty[others])
+
+    def test_half_a_batch_gives_the_same_values(self, net: nn.Module, batch: Batch, rationale: Rationale) -> None:
+        whole = self.value(net, batch, rationale)
+        half = torch.arange(len(batch) // 2)
+        torch.testing.assert_close(self.value(net, batch.take(half), rationale.take(half)), whole[half])
+
+    def test_the_model_is_left_as_found(self, net: nn.Module, batch: Batch, rationale: Rationale) -> None:
+        noisy = _Noisy(net, calls=10**9).double()
+        before = _state(noisy)
+        torch.autograd.backward(mean_penalty(self.on(noisy), noisy, batch, rationale))
+        noisy.zero_grad()
+        assert _state(noisy) == before
+        assert batch.inputs.grad is None
+        assert not batch.inputs.requires_grad
+
+    def test_the_model_is_left_as_found_after_an_exception(
+        self, net: nn.Module, batch: Batch, rationale: Rationale
+    ) -> None:
+        failures = 0
+        for calls in range(3):
+            noisy = _Noisy(net, calls).double()
+            before = _state(noisy)
+            try:
+                self.value(noisy, batch, rationale, self.on(noisy))
+            except RuntimeError:
+                failures += 1
+            assert _state(noisy) == before
+        assert failures, "the model was never run to its end"
+
+    def on(self, noisy: _Noisy) -> RationaleLoss:
+        """Return the loss for a net that is wrapped: its layers are called ``net.…`` there."""
+        changes: dict[str, str | tuple[str, ...]] = {}
+        for field in ("layer", "layers"):
+            found = getattr(self.loss, field, None)
+            if isinstance(found, str):
+                changes[field] = f"net.{found}"
+            elif found is not None:
+                changes[field] = tuple(f"net.{name}" for name in found)
+        return _replaced(self.loss, **changes)
+
+    def test_without_gradients_it_still_gives_the_value(
+        self, net: nn.Module, batch: Batch, rationale: Rationale
+    ) -> None:
+        expected = self.value(net, batch, rationale)
+        with torch.no_grad():
+            found = self.value(net, batch, rationale)
+        assert not found.requires_grad
+        torch.testing.assert_close(found, expected.detach())
+
+    def test_it_adds_up_and_scales(self, net: nn.Module, batch: Batch, rationale: Rationale) -> None:
+        alone = self.value(net, batch, rationale).detach()
+        torch.testing.assert_close(self.value(net, batch, rationale, 0.5 * self.loss).detach(), 0.5 * alone)
+        both = WeightedSum(losses=(self.loss,)) * 2.0
+        torch.testing.assert_close(self.value(net, batch, rationale, both).detach(), 2 * alone)
+
+    def test_an_automatic_weight_makes_it_as_large_as_the_task_loss(
+        self, net: nn.Module, batch: Batch, rationale: Rationale
+    ) -> None:
+        torch.manual_seed(3)
+        settled = balanced(_replaced(self.loss, weight="auto"), net, batch, rationale, task=1.5)
+        assert mean_penalty_seeded(settled, net, batch, rationale).item() == pytest.approx(1.5, rel=1e-6)
+
+    @pytest.mark.parametrize("weight", [-1.0, math.nan, math.inf, "automatic"])
+    def test_a_weight_that_is_no_weight_is_refused(self, weight: Any) -> None:
+        with pytest.raises(ValueError, match="finite and not negative"):
+            _replaced(self.loss, weight=weight)
+
+
+def mean_penalty_seeded(loss: RationaleLoss, net: nn.Module, batch: Batch, rationale: Rationale) -> Tensor:
+    """Average a loss over its rows, with the generator that it may draw from seeded."""
+    torch.manual_seed(3)
+    return mean_penalty(loss, net, batch, rationale)
+
+
+class _Holder(nn.Module):
+    """A net and a loss of it as one module, so that the loss can be seen as a function of the weights."""
+
+    def __init__(self, net: nn.Module, loss: RationaleLoss, batch: Batch, rationale: Rationale) -> None:
+        super().__init__()
+        self.net, self.loss, self.batch, self.rationale = net, loss, batch, rationale
+
+    def forward(self) -> Tensor:
+        """Sum the penalties of the batch."""
+        return self.loss(self.net, self.batch, self.rationale).sum()
+
+
+class _Noisy(nn.Module):
+    """A net followed by layers whose mode and buffers matter, and by one that may fail."""
+
+    def __init__(self, net: nn.Module, calls: int) -> None:
+        super().__init__()
+        self.net = net
+        self.norm = nn.BatchNorm1d(3)
+        self.drop = nn.Dropout(0.5)
+        self.drop.eval()
+        self.broken = Broken(calls)
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """Map inputs to logits."""
+        logits: Tensor = self.broken(self.drop(self.norm(self.net(inputs))))
+        return logits
+
+
+def _state(module: nn.Module) -> list[Any]:
+    """Everything about a module that a loss must leave alone, as something that can be compared."""
+    modes = [part.training for part in module.modules()]
+    hooks = [
+        len(part._forward_hooks) + len(part._forward_pre_hooks) + len(part._backward_hooks)
+        for part in module.modules()
+    ]
+    buffers = [buffer.tolist() for buffer in module.buffers()]
+    weights = [(weight.requires_grad, weight.grad is None, weight.tolist()) for weight in module.parameters()]
+    return [modes, hooks, buffers, weights]
+
+
+def _replaced(loss: RationaleLoss, **changes: Any) -> RationaleLoss:
+    """Return a loss with some settings changed."""
+    return replace(loss, **changes)
