@@ -119,6 +119,11 @@ class Rationale:
         irrelevant, relevant = (None if m is None else m[rows.to(m.device)] for m in (self.irrelevant, self.relevant))
         return Rationale(irrelevant, relevant)
 
+    def to(self, device: torch.device | str) -> "Rationale":
+        """Move the masks to a device."""
+        irrelevant, relevant = (None if m is None else m.to(device) for m in (self.irrelevant, self.relevant))
+        return Rationale(irrelevant, relevant)
+
     @property
     def annotated(self) -> Tensor:
         """Whether anything was said, shape (batch,), bool; shape () and False without any mask."""

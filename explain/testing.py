@@ -183,9 +183,7 @@ class LossTests:
                 assert one is other is None or torch.equal(one, other)
             torch.autograd.backward(mean_penalty_seeded(self.loss, net, batch, nothing))
 
-    def test_rows_without_a_rationale_change_nothing(
-        self, net: nn.Module, batch: Batch, rationale: Rationale
-    ) -> None:
+    def test_rows_without_a_rationale_change_nothing(self, net: nn.Module, batch: Batch, rationale: Rationale) -> None:
         penalty = self.value(net, batch, rationale)
         assert penalty[SILENT].item() == 0.0
         others = [row for row in range(len(batch)) if row != SILENT]
@@ -302,8 +300,7 @@ def _state(module: nn.Module) -> list[Any]:
     """Everything about a module that a loss must leave alone, as something that can be compared."""
     modes = [part.training for part in module.modules()]
     hooks = [
-        len(part._forward_hooks) + len(part._forward_pre_hooks) + len(part._backward_hooks)
-        for part in module.modules()
+        len(part._forward_hooks) + len(part._forward_pre_hooks) + len(part._backward_hooks) for part in module.modules()
     ]
     buffers = [buffer.tolist() for buffer in module.buffers()]
     weights = [(weight.requires_grad, weight.grad is None, weight.tolist()) for weight in module.parameters()]

@@ -18,7 +18,8 @@ from .errors import RunError
 
 __all__ = ["Check", "Draw", "Guard", "draw_batch"]
 
-Draw: TypeAlias = Callable[[NDArray[np.int64]], tuple[Tensor, Tensor, Tensor | None]]
+# Row numbers to inputs, labels and what was said: masks of what must not matter, or both kinds of masks.
+Draw: TypeAlias = Callable[[NDArray[np.int64]], tuple[Tensor, Tensor, Tensor | Rationale | None]]
 
 
 def draw_batch(draw: Draw, rows: NDArray[np.int64], classifier: Classifier) -> tuple[Tensor, Tensor, Rationale]:
@@ -28,7 +29,7 @@ def draw_batch(draw: Draw, rows: NDArray[np.int64], classifier: Classifier) -> t
     ----------
     draw : callable
         From row numbers, shape (batch,), int64, to model inputs, shape (batch, *event), labels,
-        shape (batch,), int64, and the mask of what must not matter, or None.
+        shape (batch,), int64, and the mask of what must not matter, or a `Rationale`, or None.
     rows : ndarray, shape (batch,), int64
         Row numbers.
     classifier : Classifier
@@ -39,7 +40,7 @@ def draw_batch(draw: Draw, rows: NDArray[np.int64], classifier: Classifier) -> t
     inputs : Tensor, shape (batch, *event)
     labels : Tensor, shape (batch,), int64
     rationale : Rationale
-        What must not matter.
+        What was said.
 
     Raises
     ------
@@ -48,7 +49,7 @@ def draw_batch(draw: Draw, rows: NDArray[np.int64], classifier: Classifier) -> t
     ExplainError
         If the mask is not boolean or does not fit the inputs.
     """
-    inputs, labels, irrelevant = draw(rows)
+    inputs, labels, said = draw(rows)
     if len(inputs) != len(rows) or labels.shape != (len(rows),):
         raise RunError(
             f"`draw` must return one input and one label for each of {len(rows)} rows; "
@@ -62,12 +63,13 @@ def draw_batch(draw: Draw, rows: NDArray[np.int64], classifier: Classifier) -> t
             f"Labels must lie in [0, {classes}), one number per class of the classifier; row "
             f"{int(rows[place])} has {int(labels[place])}."
         )
-    if irrelevant is not None:
-        expand_mask(irrelevant, inputs)
+    rationale = said if isinstance(said, Rationale) else Rationale(irrelevant=said)
+    for mask in (rationale.irrelevant, rationale.relevant):
+        if mask is not None:
+            expand_mask(mask, inputs)
     weight = next(classifier.module.parameters(), None)
     device = inputs.device if weight is None else weight.device
-    mask = None if irrelevant is None else irrelevant.to(device)
-    return inputs.to(device), labels.to(device), Rationale(irrelevant=mask)
+    return inputs.to(device), labels.to(device), rationale.to(device)
 
 
 @dataclass(frozen=True)

@@ -34,7 +34,8 @@ class TrainingSettings:
     counterexamples : Counterexample or None
         Replaces each batch in the task loss.
     loss : RationaleLoss or None
-        Added to the task loss, as a mean over annotated rows.
+        Added to the task loss, as a mean over annotated rows. A weight "auto" is settled on the first
+        batch on which it acts; `Training.loss` has the number.
     penalty_from : float
         Share of the steps after which `loss` is added.
     freeze_statistics : bool
@@ -99,6 +100,8 @@ class Training:
         The new one; the one that it started from is unchanged.
     settings : TrainingSettings
         As asked for.
+    loss : RationaleLoss or None
+        The rationale loss with its weights settled.
     steps : tuple of Step
         The steps done.
     checks : tuple of Check
@@ -116,6 +119,7 @@ class Training:
 
     model: Classifier
     settings: TrainingSettings
+    loss: RationaleLoss | None
     steps: tuple[Step, ...]
     checks: tuple[Check, ...]
     kept_step: int

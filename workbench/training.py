@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from explain import Batch, Counterexample, RationaleLoss, RightReasons, Swap, mean_over_annotated
+from explain import Batch, Counterexample, Rationale, RationaleLoss, RightReasons, Swap, balanced, mean_penalty
 
 from .classifier import Classifier
 from .errors import RunError
@@ -127,7 +127,8 @@ def fine_tune(
     draw : callable
         From row numbers, shape (batch,), int64, to model inputs, shape (batch, *event), labels,
         shape (batch,), int64, and what must not matter: a mask, shape (batch, *event) or without
-        the channel axis, bool, or None. Rows without a mark are trained on as they are.
+        the channel axis, bool, or None; or a `Rationale`, which also says what should matter. Rows
+        without a mark are trained on as they are.
     rows : ndarray of int64, or int
         Rows to train on, or how many there are.
     steps, batch_size, lr, seed, loss, counterexamples, penalty_from, beta2, weight_decay, warmup, decay
@@ -237,6 +238,7 @@ def train(
         # Larger batches than in training, because nothing has to be remembered for a gradient.
         guard = Guard(draw, _row_numbers(validation), 4 * settings.batch_size, settings.seed)
     steps: list[Step] = []
+    loss = settings.loss
 
     def result(*, interrupted: bool = False) -> Training:
         if guard is not None:
@@ -244,6 +246,7 @@ def train(
         return Training(
             model=trained,
             settings=settings,
+            loss=loss,
             steps=tuple(steps),
             checks=() if guard is None else tuple(guard.checks),
             kept_step=len(steps) if guard is None or guard.step is None else guard.step,
@@ -273,8 +276,10 @@ def train(
                     told = settings.counterexamples(batch, rationale, generator)
                 task = nn.functional.cross_entropy(trained(told.inputs), told.labels)
                 penalty = torch.zeros_like(task)
-                if settings.loss is not None and number >= settings.penalty_from * settings.steps:
-                    penalty = mean_over_annotated(settings.loss(trained, batch, rationale), rationale)
+                if loss is not None and number >= settings.penalty_from * settings.steps:
+                    loss = _settled(loss, trained, batch, rationale, task.item())
+                    if loss.settled:
+                        penalty = mean_penalty(loss, trained, batch, rationale)
 
                 optimizer.zero_grad()
                 torch.autograd.backward(task + penalty)
@@ -295,6 +300,19 @@ def train(
             )
             return kept
     return result()
+
+
+def _settled(
+    loss: RationaleLoss, classifier: Classifier, batch: Batch, rationale: Rationale, task: float
+) -> RationaleLoss:
+    """Settle weights that are "auto" on the first batch about which something was said.
+
+    Against the task loss that is trained on: with refilled regions where there are counterexamples,
+    because a model that was fooled has hardly any task loss on rows as they are.
+    """
+    if loss.settled or not loss.annotated(rationale).any():
+        return loss
+    return balanced(loss, classifier, batch, rationale, task=task)
 
 
 def _check_finite(loss: Tensor, weights: list[nn.Parameter], number: int, result: Callable[[], Training]) -> None:

@@ -89,6 +89,11 @@ class RationaleLoss(ABC):
         masks = [getattr(rationale, name) for name in self.needs]
         return _any_marked([mask for mask in masks if mask is not None])
 
+    @property
+    def settled(self) -> bool:
+        """Whether every weight is a number."""
+        return self.weight != "auto"
+
     def parts(self) -> Iterator[RationaleLoss]:
         """Yield the losses that this one is made of: itself."""
         yield self
@@ -196,6 +201,11 @@ class WeightedSum(RationaleLoss):
         for other in others:
             first = first | other
         return first
+
+    @property
+    def settled(self) -> bool:
+        """Whether every weight of every loss is a number."""
+        return all(loss.settled for loss in self.losses)
 
     def parts(self) -> Iterator[RationaleLoss]:
         """Yield the losses, each weighted by the sum's own weight."""

@@ -1,6 +1,5 @@
 """From one penalty per example to one number, so that a weight means the same everywhere."""
 
-from collections.abc import Callable
 from dataclasses import replace
 
 import torch
@@ -54,12 +53,7 @@ def mean_over_annotated(per_example: Tensor, annotated: Tensor | Rationale) -> T
     return torch.where(rows, per_example, 0.0).sum() / rows.sum().clamp(min=1)
 
 
-def mean_penalty(
-    loss: RationaleLoss | Callable[[Logits, Batch, Rationale], Tensor],
-    forward: Logits,
-    batch: Batch,
-    rationale: Rationale,
-) -> Tensor:
+def mean_penalty(loss: RationaleLoss, forward: Logits, batch: Batch, rationale: Rationale) -> Tensor:
     """Average a loss over the rows that it has something to say about: what training adds to the task loss.
 
     Each part of a sum is averaged over its own rows, so that rows with only a *relevant* mask do not
@@ -67,8 +61,8 @@ def mean_penalty(
 
     Parameters
     ----------
-    loss : RationaleLoss or callable
-        A function of the same arguments is averaged over all rows that the rationale marks.
+    loss : RationaleLoss
+        One, or a sum.
     forward : Forward, module or function
         Model inputs to logits.
     batch : Batch
@@ -89,8 +83,6 @@ def mean_penalty(
     >>> mean_penalty(RightReasons(weight=1.0), lambda x: x * torch.tensor([1.0, 0.0]), batch, marks).item()
     0.2135...
     """
-    if not isinstance(loss, RationaleLoss):
-        return mean_over_annotated(loss(forward, batch, rationale), rationale)
     means = [mean_over_annotated(part(forward, batch, rationale), part.annotated(rationale)) for part in loss.parts()]
     return torch.stack(means).sum()
 

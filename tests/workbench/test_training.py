@@ -1,11 +1,22 @@
 import math
+from dataclasses import dataclass, field
 
 import numpy as np
 import pytest
 import torch
 from torch import nn
 
-from explain import Grey, KindError, RightReasons, ShapeError, Swap, input_gradient, mass_on_mask
+from explain import (
+    Grey,
+    KindError,
+    Rationale,
+    RationaleLoss,
+    RightReasons,
+    ShapeError,
+    Swap,
+    input_gradient,
+    mass_on_mask,
+)
 from workbench.classifier import Classifier
 from workbench.errors import RunError
 from workbench.record import DivergedError, InterruptedTrainingWarning, TrainingSettings
@@ -308,3 +319,44 @@ def test_rows_drawn_on_the_host_train_a_classifier_on_the_device(start, data):
     assert done.guarded
     assert done.steps[-1].penalty > 0
     assert next(done.model.module.parameters()).is_cuda
+
+
+def test_an_automatic_weight_is_settled_on_the_first_batch_that_says_something():
+    x = torch.rand(16, 4, generator=torch.Generator().manual_seed(0))
+    y = torch.arange(16) % 2
+    said = torch.zeros(16, 4, dtype=torch.bool)
+    said[:, 0] = True
+    start = Classifier(nn.Linear(4, 2), classes=("even", "odd"))
+
+    def draw(rows):
+        return x[rows], y[rows], said[rows]
+
+    loss = RightReasons(weight="auto")
+    done = fine_tune(start, draw, 16, steps=4, batch_size=16, loss=loss, counterexamples=None, penalty_from=0.5,
+                     progress=False)  # fmt: skip
+    assert done.settings.loss == loss
+    assert done.loss.weight > 0
+    assert done.steps[1].penalty == 0
+    assert done.steps[2].penalty == pytest.approx(done.steps[2].task_loss, rel=1e-4)
+
+
+@dataclass(frozen=True)
+class Noted(RationaleLoss):
+    """A loss that notes how much was marked."""
+
+    seen: list = field(default_factory=list)
+
+    def penalize(self, forward, batch, rationale):
+        self.seen.append((rationale.irrelevant.sum().item(), rationale.relevant.sum().item()))
+        return forward(batch.inputs).square().sum(dim=1)
+
+
+def test_a_loss_may_use_what_should_matter_too():
+    x = torch.rand(8, 4, generator=torch.Generator().manual_seed(0))
+    y = torch.arange(8) % 2
+    loss = Noted()
+    both = Rationale(irrelevant=torch.eye(4, dtype=torch.bool).repeat(2, 1), relevant=torch.ones(8, 4).bool())
+    settings = TrainingSettings(steps=1, batch_size=8, lr=0.1, loss=loss)
+    start = Classifier(nn.Linear(4, 2), classes=("even", "odd"))
+    train(start, lambda rows: (x[rows], y[rows], both.take(torch.as_tensor(rows))), 8, settings, progress=False)
+    assert loss.seen == [(8, 32)]
