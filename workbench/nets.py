@@ -6,7 +6,7 @@ from math import prod
 
 from torch import Tensor, nn
 
-__all__ = ["Mlp", "SmallConv"]
+__all__ = ["Conv5", "Mlp", "SmallConv"]
 
 
 class Mlp(nn.Module):
@@ -95,4 +95,53 @@ class SmallConv(nn.Module):
     def forward(self, inputs: Tensor) -> Tensor:
         """Map (batch, *inputs) to logits, (batch, classes)."""
         logits: Tensor = self.head(self.hidden(self.features(inputs)))
+        return logits
+
+
+class Conv5(nn.Module):
+    """Two 5×5 convolutions of 20 and 50 channels with pooling, and one hidden layer, as in [1]_.
+
+    Parameters
+    ----------
+    channels : two ints
+        Channels of each convolution.
+    hidden : int
+        Width of the hidden layer.
+    inputs : sequence of int
+        Channels, height and width of one input.
+    classes : int
+        Number of logits.
+
+    References
+    ----------
+    .. [1] F. Friedrich, W. Stammer, P. Schramowski, K. Kersting, "A typology for exploring the mitigation
+       of shortcut behaviour", Nature Machine Intelligence 5, 2023.
+
+    Examples
+    --------
+    >>> import torch
+    >>> Conv5()(torch.zeros(2, 1, 28, 28)).shape
+    torch.Size([2, 10])
+    """
+
+    def __init__(
+        self,
+        channels: tuple[int, int] = (20, 50),
+        hidden: int = 256,
+        inputs: Sequence[int] = (1, 28, 28),
+        classes: int = 10,
+    ) -> None:
+        super().__init__()
+        depth, height, width = inputs
+        first, second = channels
+        self.conv1 = nn.Sequential(nn.Conv2d(depth, first, 5), nn.ReLU(), nn.MaxPool2d(2))
+        self.conv2 = nn.Sequential(nn.Conv2d(first, second, 5), nn.ReLU(), nn.MaxPool2d(2))
+        # Each convolution takes off four, each pooling halves.
+        height, width = (((side - 4) // 2 - 4) // 2 for side in (height, width))
+        self.hidden = nn.Sequential(nn.Flatten(), nn.Linear(second * height * width, hidden), nn.ReLU())
+        self.head = nn.Linear(hidden, classes)
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """Map (batch, *inputs) to logits, (batch, classes)."""
+        logits: Tensor = self.head(self.hidden(self.conv2(self.conv1(inputs))))
         return logits

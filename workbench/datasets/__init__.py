@@ -12,11 +12,12 @@ from columns import ImageColumn, ScalarColumn, TensorColumn
 
 from .decoys import add_swatch, digits_on_canvas
 from .idx import read_idx_split
+from .toys import iris_beside_cancer, toy_colours_images
 
 if TYPE_CHECKING:
     from ..panel import DataPanel
 
-__all__ = ["DIGITS", "GARMENTS", "decoy_digits", "decoy_idx"]
+__all__ = ["DIGITS", "GARMENTS", "decoy_digits", "decoy_idx", "iris_cancer", "toy_colours"]
 
 DIGITS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 GARMENTS = ("t-shirt", "trouser", "pullover", "dress", "coat", "sandal", "shirt", "sneaker", "bag", "ankle boot")
@@ -82,6 +83,93 @@ def decoy_idx(directory: str | Path, classes: tuple[str, ...] = DIGITS, seed: in
         (test_images, test_labels, count + np.arange(len(test_images))),
         classes, seed, f"decoy-{Path(directory).resolve().name}-{seed}",
     )  # fmt: skip
+
+
+def toy_colours(seed: int = 0, rows: int = 20_000) -> DataPanel:
+    """Return pictures of 5×5 coloured pixels whose label follows from either of two rules, after [1]_.
+
+    Label ``both``: the corners have one colour and the middle of the top row has three; label ``neither``:
+    neither holds. A model may have learned one rule, or the other: forbid one, and it must use the other.
+
+    Parameters
+    ----------
+    seed : int
+        The same seed gives the same panel, keys included.
+    rows : int
+        How many for training, and how many more for the test.
+
+    Returns
+    -------
+    DataPanel
+        ``image``, ``label``, ``split`` (train, test), and the pixels of each rule as masks: ``corners``, ``top``.
+
+    References
+    ----------
+    .. [1] A. S. Ross, M. C. Hughes, F. Doshi-Velez, "Right for the Right Reasons: Training
+       Differentiable Models by Constraining their Explanations", IJCAI 2017.
+
+    Examples
+    --------
+    >>> toy_colours(rows=100).columns
+    ['image', 'label', 'split', 'corners', 'top']
+    """
+    from ..panel import DataPanel
+
+    toys = toy_colours_images(2 * rows, seed)
+    return DataPanel(
+        {
+            "image": ImageColumn(toys.images),
+            "label": ScalarColumn(toys.labels, classes=("both", "neither")),
+            "split": ScalarColumn(["train"] * rows + ["test"] * rows),
+            "corners": TensorColumn(np.broadcast_to(toys.corners, (2 * rows, *toys.corners.shape))),
+            "top": TensorColumn(np.broadcast_to(toys.top, (2 * rows, *toys.top.shape))),
+        },
+        origin=f"toy-colours-{seed}",
+    )
+
+
+def iris_cancer(seed: int = 0) -> DataPanel:
+    """Return features of irises beside those of tumours, so that either tells the diagnosis, after [1]_.
+
+    Parameters
+    ----------
+    seed : int
+        Draws which third is held out.
+
+    Returns
+    -------
+    DataPanel
+        ``features`` (four of the iris, then thirty of the tumour; mean 0 and deviation 1 on the training rows),
+        ``label``, ``split`` (train, test; in ``zeroed_test`` the same rows without the iris) and ``iris``, the
+        mask of its features.
+
+    References
+    ----------
+    .. [1] A. S. Ross, M. C. Hughes, F. Doshi-Velez, "Right for the Right Reasons: Training
+       Differentiable Models by Constraining their Explanations", IJCAI 2017.
+
+    Examples
+    --------
+    >>> iris_cancer().value_counts("split").to_dict()["count"]
+    [66, 34, 34]
+    """
+    from ..panel import DataPanel
+
+    rows = iris_beside_cancer(seed)
+    train, test = rows.features[rows.train], rows.features[~rows.train]
+    features = np.concatenate([train, test, np.where(rows.iris, np.float32(0), test)])
+    labels = np.concatenate([rows.labels[rows.train], *[rows.labels[~rows.train]] * 2])
+    return DataPanel(
+        {
+            "features": TensorColumn(features),
+            "label": ScalarColumn(labels.astype(np.int64), classes=("benign", "malignant")),
+            "split": ScalarColumn(
+                np.repeat(["train", "test", "zeroed_test"], [len(train), len(test), len(test)]).tolist()
+            ),
+            "iris": TensorColumn(np.broadcast_to(rows.iris, features.shape)),
+        },
+        origin=f"iris-cancer-{seed}",
+    )
 
 
 Rows = tuple[NDArray[np.uint8], NDArray[Any], NDArray[np.int64]]
