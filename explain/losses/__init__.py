@@ -1,11 +1,15 @@
 """Rationale losses: what a person said, as a penalty to train with."""
 
 from .contract import RationaleLoss, Weight, WeightedSum
+from .expected import ExpectedGradientPrior
+from .influence import RightForBetterReasons
 from .input_gradients import RightReasons
 from .reduce import balanced, mean_over_annotated, mean_penalty
 
 __all__ = [
+    "ExpectedGradientPrior",
     "RationaleLoss",
+    "RightForBetterReasons",
     "RightReasons",
     "Weight",
     "WeightedSum",
