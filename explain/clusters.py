@@ -133,7 +133,7 @@ class Clusters:
                 total = total + (shares / shares.flatten(1).sum(1).view(-1, *[1] * (shares.ndim - 1))).sum(dim=0)
             label, purity = None, math.nan
             if labels is not None:
-                values, counts = labels.cpu()[members].unique(return_counts=True)
+                values, counts = torch.unique(labels.cpu()[members], return_counts=True)
                 label, purity = int(values[counts.argmax()]), float(counts.max()) / size
             share, medoid = size / len(self.labels), int(self.medoids[cluster])
             summaries.append(ClusterSummary(cluster, size, share, medoid, total / size, label, purity))
