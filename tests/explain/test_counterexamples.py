@@ -1,7 +1,24 @@
+import math
+
 import pytest
 import torch
 
-from explain import Batch, Grey, Rationale, ShapeError, Swap, grey, swap
+from explain import Batch, Grey, KindError, Rationale, SettingError, ShapeError, Swap, grey, swap
+from explain.counterexamples import (
+    Added,
+    Blur,
+    Constant,
+    DropTokens,
+    DropWords,
+    Mean,
+    Noise,
+    OtherClass,
+    ReplaceTokens,
+)
+
+# Every refill of numbers, with settings that differ from their defaults.
+REFILLS = [Swap(), OtherClass(), Grey(), Noise(-1.0, 3.0), Constant((0.5, -7.0)), Mean(), Blur(0.8)]
+RANDOM = [Swap(), OtherClass(), Grey(), Noise()]
 
 
 def seeded(seed=0):
@@ -60,19 +77,29 @@ def test_grey_fills_with_one_constant_per_row_in_the_unit_interval():
     assert len(values[:, 0].unique()) == 6
 
 
-@pytest.mark.parametrize("counterexample", [Swap(), Grey()])
-def test_rows_without_a_rationale_and_labels_are_unchanged(counterexample):
+@pytest.mark.parametrize("counterexample", REFILLS)
+def test_only_marked_elements_of_marked_rows_change_and_labels_stay(counterexample):
     inputs, mask = corners(6)
     mask[3] = False
     batch = Batch(inputs.clone(), torch.arange(6))
     changed = counterexample(batch, Rationale(irrelevant=mask), seeded())
+    full = mask[:, None].expand_as(inputs)
+    assert torch.equal(changed.inputs[~full], inputs[~full])
+    assert (changed.inputs[full] != inputs[full]).any()
     assert torch.equal(changed.inputs[3], inputs[3])
     assert torch.equal(changed.labels, batch.labels)
     assert torch.equal(batch.inputs, inputs)
+    assert changed.inputs.dtype == inputs.dtype
     assert counterexample(batch, Rationale(), seeded()) is batch
 
 
-@pytest.mark.parametrize("counterexample", [Swap(), Grey()])
+@pytest.mark.parametrize("counterexample", [*REFILLS, ReplaceTokens(token=1), DropTokens(), DropWords()])
+def test_it_is_a_frozen_setting_that_compares(counterexample):
+    assert counterexample == type(counterexample)(**vars(counterexample))
+    assert hash(counterexample) == hash(type(counterexample)(**vars(counterexample)))
+
+
+@pytest.mark.parametrize("counterexample", [*RANDOM, Added(Noise(), copies=2)])
 def test_the_same_seed_draws_the_same(counterexample):
     inputs, mask = corners(6)
     batch, said = Batch(inputs, torch.arange(6)), Rationale(irrelevant=mask)
@@ -85,3 +112,209 @@ def test_the_same_seed_draws_the_same(counterexample):
 def test_a_mask_that_does_not_fit_is_refused(refill):
     with pytest.raises(ShapeError, match="A mask must have the shape"):
         refill(torch.zeros(2, 1, 4, 4), torch.ones(2, 3, 3, dtype=torch.bool), seeded())
+
+
+@pytest.mark.parametrize("counterexample", REFILLS)
+def test_a_mask_that_does_not_fit_the_batch_is_refused(counterexample):
+    said = Rationale(irrelevant=torch.ones(2, 3, 3, dtype=torch.bool))
+    with pytest.raises(ShapeError, match="A mask must have the shape"):
+        counterexample(Batch(torch.zeros(2, 2, 4, 4), torch.tensor([0, 1])), said, seeded())
+
+
+@pytest.mark.parametrize("counterexample", [Noise(), Mean(), Blur(), DropWords()])
+def test_integers_are_refused_where_the_refill_is_not_an_integer(counterexample):
+    said = Rationale(irrelevant=torch.ones(1, 3, dtype=torch.bool))
+    with pytest.raises(KindError, match="floating point"):
+        counterexample(Batch(torch.ones(1, 3, dtype=torch.int64), torch.tensor([0])), said, seeded())
+
+
+def test_the_donor_of_another_class_has_another_label_and_where_possible_the_same_region():
+    inputs, mask = corners(12)
+    labels = torch.tensor([0, 0, 0, 0, 1, 1, 1, 1, 2, 2, 2, 2])
+    for seed in range(20):
+        changed = OtherClass()(Batch(inputs, labels), Rationale(irrelevant=mask), seeded(seed)).inputs
+        for row in range(12):
+            moved = (changed[row] - inputs[row])[mask[row].expand(2, 4, 4)].unique()
+            donor = row + int(moved.item()) // 32
+            assert labels[donor] != labels[row]
+            assert torch.equal(mask[donor], mask[row])
+
+
+def test_a_donor_of_another_class_may_have_another_region_where_none_has_the_same():
+    inputs, mask = corners(4)
+    labels = torch.tensor([0, 1, 0, 1])  # one region for each class
+    changed = OtherClass()(Batch(inputs, labels), Rationale(irrelevant=mask), seeded()).inputs
+    for row in range(4):
+        assert ((changed - inputs)[row].abs().amax() / 32).item() in (1, 3)
+
+
+def test_every_donor_of_another_class_is_drawn():
+    inputs = torch.arange(6.0)[:, None]
+    mask = torch.tensor([True, False, False, False, False, False])[:, None]
+    batch = Batch(inputs, torch.tensor([0, 0, 1, 1, 2, 0]))
+    drawn = {OtherClass()(batch, Rationale(irrelevant=mask), seeded(seed)).inputs[0].item() for seed in range(60)}
+    assert drawn == {2.0, 3.0, 4.0}
+
+
+def test_without_another_class_a_row_stays_as_it_is():
+    inputs, mask = corners(4)
+    batch = Batch(inputs, torch.zeros(4, dtype=torch.int64))
+    assert torch.equal(OtherClass()(batch, Rationale(irrelevant=mask), seeded()).inputs, inputs)
+    blank = Rationale(irrelevant=torch.zeros_like(mask))
+    assert torch.equal(OtherClass()(batch, blank, seeded()).inputs, inputs)
+
+
+def test_noise_is_drawn_for_each_element_and_fills_its_range():
+    batch = Batch(torch.full((40, 1, 5, 5), 9.0), torch.arange(40))
+    said = Rationale(irrelevant=torch.ones(40, 5, 5, dtype=torch.bool))
+    noise = Noise(-1.0, 3.0)(batch, said, seeded()).inputs
+    assert len(noise.unique()) > 990
+    assert -1 <= noise.min() < -0.95
+    assert 2.95 < noise.max() < 3
+    assert noise.mean().item() == pytest.approx(1.0, abs=0.15)
+
+
+def test_a_constant_may_differ_between_channels_and_come_from_data():
+    inputs, mask = corners(3)
+    constant = Constant.mean_of(inputs)
+    assert constant.value == pytest.approx([inputs[:, 0].mean().item(), inputs[:, 1].mean().item()])
+    filled = constant(Batch(inputs, torch.arange(3)), Rationale(irrelevant=mask), seeded()).inputs
+    for channel in range(2):
+        assert filled[:, channel][mask].unique().tolist() == [constant.value[channel]]
+
+
+def test_a_constant_for_other_channels_is_refused():
+    inputs, mask = corners(2)
+    with pytest.raises(ShapeError, match="each of 2 channels or features; got 3"):
+        Constant((1.0, 2.0, 3.0))(Batch(inputs, torch.arange(2)), Rationale(irrelevant=mask), seeded())
+    with pytest.raises(ShapeError, match=r"none empty; got \(0, 4\)"):
+        Constant.mean_of(torch.zeros(0, 4))
+
+
+def test_the_mean_is_that_of_the_unmarked_part_of_the_row_and_channel():
+    inputs, mask = corners(4)
+    filled = Mean()(Batch(inputs, torch.arange(4)), Rationale(irrelevant=mask), seeded()).inputs
+    for row in range(4):
+        for channel in range(2):
+            kept = [inputs[row, channel, i, j].item() for i in range(4) for j in range(4) if not mask[row, i, j].item()]
+            assert filled[row, channel][mask[row]].tolist() == pytest.approx([sum(kept) / len(kept)] * 4)
+
+
+def test_the_mean_of_a_channel_that_is_marked_wholly_is_zero():
+    inputs = torch.full((1, 2, 2, 2), 3.0)
+    mask = torch.zeros(1, 2, 2, 2, dtype=torch.bool)
+    mask[0, 1] = True
+    filled = Mean()(Batch(inputs, torch.tensor([0])), Rationale(irrelevant=mask), seeded()).inputs
+    assert filled[0].flatten(1).tolist() == [[3.0] * 4, [0.0] * 4]
+
+
+@pytest.mark.parametrize("shape", [(2, 2, 6), (2, 1, 5, 4), (2, 1, 3, 4, 2)])
+def test_a_blur_is_the_gaussian_average_of_the_row(shape):
+    inputs = torch.rand(shape, dtype=torch.float64, generator=seeded())
+    said = Rationale(irrelevant=torch.ones(shape, dtype=torch.bool))
+    blurred = Blur(0.9)(Batch(inputs, torch.arange(2)), said, seeded()).inputs
+    places = list(torch.cartesian_prod(*[torch.arange(size) for size in shape[2:]]).reshape(-1, len(shape) - 2))
+    for here in places:
+        weights = [math.exp(-((here - there).square().sum().item()) / (2 * 0.9**2)) for there in places]
+        for row in range(2):
+            values = [inputs[(row, 0, *there.tolist())].item() for there in places]
+            expected = sum(w * v for w, v in zip(weights, values, strict=True)) / sum(weights)
+            assert blurred[(row, 0, *here.tolist())].item() == pytest.approx(expected)
+
+
+def test_a_blur_leaves_a_flat_row_as_it_is():
+    batch = Batch(torch.full((1, 1, 6, 6), 0.3), torch.tensor([0]))
+    said = Rationale(irrelevant=torch.ones(1, 6, 6, dtype=torch.bool))
+    torch.testing.assert_close(Blur(5.0)(batch, said, seeded()).inputs, batch.inputs)
+
+
+def test_a_table_cannot_be_blurred():
+    said = Rationale(irrelevant=torch.ones(1, 3, dtype=torch.bool))
+    with pytest.raises(ShapeError, match=r"\(batch, channels, \*places\); got \(1, 3\)"):
+        Blur()(Batch(torch.zeros(1, 3), torch.tensor([0])), said, seeded())
+
+
+TOKENS = torch.tensor([[4, 5, 6, 7, 0, 0], [8, 9, 4, 5, 6, 7], [4, 4, 0, 0, 0, 0]])
+SPANS = torch.tensor([[0, 1, 0, 1, 0, 0], [1, 1, 1, 1, 1, 1], [0, 0, 0, 0, 0, 0]]).bool()
+TEXTS = Batch(TOKENS, torch.tensor([0, 1, 2]))
+
+
+def test_dropped_tokens_leave_no_gap():
+    dropped = DropTokens(pad=0)(TEXTS, Rationale(irrelevant=SPANS), seeded())
+    assert dropped.inputs.tolist() == [[4, 6, 0, 0, 0, 0], [0] * 6, [4, 4, 0, 0, 0, 0]]
+    assert dropped.inputs.dtype == torch.int64
+    assert TOKENS[0, 1] == 5
+
+
+def test_marked_tokens_become_a_token_or_random_ones():
+    said = Rationale(irrelevant=SPANS)
+    masked = ReplaceTokens(token=3)(TEXTS, said, seeded()).inputs
+    assert masked.tolist() == [[4, 3, 6, 3, 0, 0], [3] * 6, [4, 4, 0, 0, 0, 0]]
+    drawn = torch.stack([ReplaceTokens(between=(10, 13))(TEXTS, said, seeded(seed)).inputs for seed in range(9)])
+    assert drawn[:, SPANS].unique().tolist() == [10, 11, 12]
+    assert (drawn[:, ~SPANS] == TOKENS[~SPANS]).all()
+
+
+@pytest.mark.parametrize("counterexample", [DropTokens(), ReplaceTokens(token=1)])
+def test_what_is_not_a_row_of_tokens_is_refused(counterexample):
+    with pytest.raises(KindError, match="must be integers"):
+        counterexample(Batch(TOKENS.float(), TEXTS.labels), Rationale(irrelevant=SPANS), seeded())
+    with pytest.raises(ShapeError, match=r"\(batch, tokens\); got \(3, 1, 6\)"):
+        counterexample(Batch(TOKENS[:, None], TEXTS.labels), Rationale(irrelevant=SPANS), seeded())
+
+
+def test_a_bag_without_its_words_keeps_its_norm():
+    bags = torch.tensor([[3.0, 4.0, 12.0], [1.0, 2.0, 0.0], [0.0, 5.0, 0.0]])
+    said = Rationale(irrelevant=torch.tensor([[True, False, False], [False, False, False], [False, True, False]]))
+    told = DropWords()(Batch(bags, torch.arange(3)), said, seeded()).inputs
+    assert told[0].tolist() == pytest.approx([0.0, 4 * 13 / math.sqrt(160), 12 * 13 / math.sqrt(160)])
+    assert torch.equal(told[1], bags[1])
+    assert told[2].tolist() == [0.0, 0.0, 0.0]
+    with pytest.raises(ShapeError, match=r"\(batch, vocabulary\)"):
+        DropWords()(Batch(bags[:, None], torch.arange(3)), said, seeded())
+
+
+def test_copies_of_annotated_rows_are_added_with_their_labels():
+    inputs, mask = corners(5)
+    mask[[1, 4]] = False
+    batch = Batch(inputs, torch.tensor([4, 3, 2, 1, 0]))
+    told = Added(Noise(), copies=3)(batch, Rationale(irrelevant=mask), seeded())
+    assert torch.equal(told.inputs[:5], inputs)
+    assert told.labels.tolist() == [4, 3, 2, 1, 0, *[4, 2, 1] * 3]
+    copies = told.inputs[5:].reshape(3, 3, 2, 4, 4)
+    marked = mask[[0, 2, 3]][:, None].expand(3, 2, 4, 4)
+    assert (copies[:, ~marked] == inputs[[0, 2, 3]][~marked]).all()
+    assert len(copies[:, marked].unique()) == copies[:, marked].numel()
+
+
+def test_donors_of_added_copies_come_from_the_whole_batch():
+    batch = Batch(torch.tensor([[1.0], [2.0]]), torch.tensor([0, 1]))
+    told = Added(Swap())(batch, Rationale(irrelevant=torch.tensor([[True], [False]])), seeded())
+    assert told.inputs.tolist() == [[1.0], [2.0], [2.0]]
+
+
+def test_nothing_is_added_where_nothing_was_said():
+    inputs, mask = corners(3)
+    batch = Batch(inputs, torch.arange(3))
+    for nothing in (Rationale(), Rationale(relevant=mask), Rationale(irrelevant=torch.zeros_like(mask))):
+        assert Added(Grey())(batch, nothing, seeded()) is batch
+
+
+@pytest.mark.parametrize(
+    ("setting", "words"),
+    [
+        (lambda: Noise(1.0, 1.0), "`low` must be below `high`, and both finite; got 1.0 and 1.0"),
+        (lambda: Noise(0.0, math.inf), "both finite"),
+        (lambda: Constant(math.nan), "must be finite"),
+        (lambda: Constant(()), "tuple of finite values"),
+        (lambda: Blur(0.0), "positive and finite; got 0.0"),
+        (lambda: ReplaceTokens(), "Exactly one of `token` and `between`"),
+        (lambda: ReplaceTokens(token=1, between=(1, 2)), "Exactly one of `token` and `between`"),
+        (lambda: ReplaceTokens(between=(5, 5)), "a range with a token in it"),
+        (lambda: Added(Swap(), copies=0), "at least 1; got 0"),
+        (lambda: Added(Added(Swap())), "give `copies` instead"),
+    ],
+)
+def test_settings_that_mean_nothing_are_refused(setting, words):
+    with pytest.raises(SettingError, match=words):
+        setting()

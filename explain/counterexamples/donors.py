@@ -1,23 +1,15 @@
-"""Counterexamples: the same label with the marked region refilled, so that it betrays nothing."""
+"""Refills that come from other rows of the batch."""
 
 from dataclasses import dataclass
-from typing import Protocol
 
 import torch
 from torch import Generator, Tensor
 
-from .batch import Batch, Rationale
-from .masks import expand_mask
+from ..batch import Batch
+from ..masks import expand_mask
+from .contract import Refill
 
-__all__ = ["Counterexample", "Grey", "Swap", "grey", "swap"]
-
-
-class Counterexample(Protocol):
-    """A change of the marked regions that keeps the label true."""
-
-    def __call__(self, batch: Batch, rationale: Rationale, generator: Generator) -> Batch:
-        """Return the batch with the irrelevant regions of its rows refilled."""
-        ...
+__all__ = ["OtherClass", "Swap", "swap"]
 
 
 def swap(inputs: Tensor, irrelevant: Tensor, generator: Generator) -> Tensor:
@@ -86,47 +78,13 @@ def _same_region(irrelevant: Tensor) -> Tensor:
     return numbers
 
 
-def grey(inputs: Tensor, irrelevant: Tensor, generator: Generator) -> Tensor:
-    """Refill the marked region of each row with one random constant in [0, 1).
-
-    Parameters
-    ----------
-    inputs : Tensor, shape (batch, *event), float
-        Model inputs in [0, 1]; not changed.
-    irrelevant : Tensor, shape (batch, *event) or without the channel axis, bool
-        The regions to refill.
-    generator : torch.Generator
-        On the CPU; draws the constants.
-
-    Returns
-    -------
-    Tensor, shape (batch, *event), float
-        Rows without a mark are unchanged.
-
-    Raises
-    ------
-    KindError, ShapeError
-        If the mask is not boolean or does not fit the inputs.
-
-    Examples
-    --------
-    >>> x = torch.full((1, 4), 2.0)
-    >>> mark = torch.tensor([[True, True, False, False]])
-    >>> refilled = grey(x, mark, torch.Generator().manual_seed(0))[0]
-    >>> bool(refilled[0] == refilled[1] < 1), refilled[2:].tolist()
-    (True, [2.0, 2.0])
-    """
-    mask = expand_mask(irrelevant, inputs)
-    constants = torch.rand(len(inputs), generator=generator).to(inputs)
-    return torch.where(mask, constants.reshape(-1, *[1] * (inputs.ndim - 1)), inputs)
-
-
 @dataclass(frozen=True)
-class Swap:
+class Swap(Refill):
     """Counterexamples by `swap`: the region comes from another row of the batch.
 
     Examples
     --------
+    >>> from explain import Rationale
     >>> batch = Batch(torch.tensor([[1.0], [2.0]]), torch.tensor([0, 1]))
     >>> marks = Rationale(irrelevant=torch.tensor([[True], [False]]))
     >>> Swap()(batch, marks, torch.Generator().manual_seed(0)).inputs
@@ -134,27 +92,48 @@ class Swap:
             [2.]])
     """
 
-    def __call__(self, batch: Batch, rationale: Rationale, generator: Generator) -> Batch:
-        """Return the batch with its marked regions swapped between rows."""
-        if rationale.irrelevant is None:
-            return batch
-        return Batch(swap(batch.inputs, rationale.irrelevant, generator), batch.labels)
+    def refill(self, batch: Batch, irrelevant: Tensor, generator: Generator) -> Tensor:
+        """Swap the marked regions between rows."""
+        return swap(batch.inputs, irrelevant, generator)
 
 
 @dataclass(frozen=True)
-class Grey:
-    """Counterexamples by `grey`: the region becomes one random constant per row.
+class OtherClass(Refill):
+    """Counterexamples whose region comes from a row of the batch with another label.
+
+    The strongest of the refills in [1]_: whatever the region betrays, it now betrays the wrong class.
+    It is not independent of the label, though: a region that was a cue *for* a class becomes, where
+    there are few classes, a weak cue *against* it. `Swap` leaves nothing to read.
+
+    The donor is, where there is one, a row with the same region marked. Rows of a batch that has one
+    label only stay as they are.
+
+    Notes
+    -----
+    Compares the annotated rows with all rows: memory is annotated × batch.
+
+    References
+    ----------
+    .. [1] S. Teso, K. Kersting, "Explanatory Interactive Machine Learning", AIES 2019.
 
     Examples
     --------
-    >>> batch = Batch(torch.full((1, 2), 2.0), torch.tensor([0]))
-    >>> marks = Rationale(irrelevant=torch.tensor([[False, True]]))
-    >>> bool(Grey()(batch, marks, torch.Generator().manual_seed(0)).inputs[0, 1] < 1)
-    True
+    >>> from explain import Rationale
+    >>> batch = Batch(torch.tensor([[1.0], [2.0], [3.0]]), torch.tensor([0, 0, 1]))
+    >>> marks = Rationale(irrelevant=torch.tensor([[True], [True], [False]]))
+    >>> OtherClass()(batch, marks, torch.Generator().manual_seed(0)).inputs.flatten()
+    tensor([3., 3., 3.])
     """
 
-    def __call__(self, batch: Batch, rationale: Rationale, generator: Generator) -> Batch:
-        """Return the batch with a random constant in its marked regions."""
-        if rationale.irrelevant is None:
-            return batch
-        return Batch(grey(batch.inputs, rationale.irrelevant, generator), batch.labels)
+    def refill(self, batch: Batch, irrelevant: Tensor, generator: Generator) -> Tensor:
+        """Take the marked regions from rows with other labels."""
+        mask = expand_mask(irrelevant, batch.inputs)
+        (rows,) = irrelevant.flatten(1).any(dim=1).cpu().nonzero(as_tuple=True)
+        labels, regions = batch.labels.cpu(), _same_region(irrelevant).cpu()
+        other = labels[rows, None] != labels
+        # Random among the best: of another class and the same region, then of another class.
+        rank = torch.rand(other.shape, generator=generator) + (regions[rows, None] == regions)
+        found = torch.where(other, rank, -1.0).argmax(dim=1) if len(rows) else rows
+        donors = torch.arange(len(batch))
+        donors[rows] = torch.where(other.any(dim=1), found, rows)
+        return torch.where(mask, batch.inputs[donors.to(batch.inputs.device)], batch.inputs)
