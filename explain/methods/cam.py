@@ -1,0 +1,271 @@
+"""Maps over the places of a layer: what it gives there (activation), and what a target makes of it (Grad-CAM)."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from ..attribution import Attribution
+from ..batch import Logits
+from ..errors import GraphError, LayerError, ShapeError
+from ..layers import with_layers
+from ..target import Target, target_values
+from .gradients import gradient_of
+
+__all__ = ["activation_map", "class_activation_map", "grad_cam", "layer_activation", "min_max_normalised"]
+
+
+def grad_cam(
+    forward: Logits,
+    inputs: Tensor,
+    target: Target = "max_logit",
+    labels: Tensor | None = None,
+    *,
+    layer: str,
+    relu: bool = True,
+    resize: bool = True,
+) -> Attribution:
+    """Weigh the channels of a layer by the target's mean gradient, and add them up: Grad-CAM [1]_.
+
+    Works under ``torch.no_grad`` and ``torch.inference_mode`` too, and leaves no trace.
+
+    Parameters
+    ----------
+    forward : Forward or module
+        Model inputs to logits, shape (batch, classes), with layers by name.
+    inputs : Tensor, shape (batch, *event)
+        Model inputs in the model's own unit.
+    target : str, int or callable
+        What is explained; see `target_values`. The original takes a logit.
+    labels : Tensor or None, shape (batch,), int64
+        For targets that need them.
+    layer : str
+        A layer that keeps places: its activation has shape (batch, channels, height, width). The
+        last convolution is usual.
+    relu : bool
+        Keep the positive part only, as [1]_ does.
+    resize : bool
+        Lay the map on the inputs' grid, bilinearly, so that masks and measures fit; else it stays on
+        the layer's own grid.
+
+    Returns
+    -------
+    Attribution
+        With `scores` of shape (batch, 1, height, width), in units of the target.
+
+    Raises
+    ------
+    LayerError
+        If there is no such layer, or it has no places.
+    KindError
+        If `forward` is a bare function.
+    ShapeError
+        If `resize` is asked for inputs that are no images; see also `target_values`.
+    GraphError
+        If the logits do not depend on the layer through autograd.
+
+    Notes
+    -----
+    The map is coarse: a cell stands for its receptive field, which may be far larger than the cell.
+
+    References
+    ----------
+    .. [1] R. R. Selvaraju et al., "Grad-CAM: Visual Explanations from Deep Networks via
+       Gradient-based Localization", ICCV 2017.
+
+    Examples
+    --------
+    >>> net = nn.Sequential(nn.Conv2d(1, 3, 3, stride=2), nn.ReLU(), nn.Flatten(), nn.Linear(27, 2))
+    >>> grad_cam(net, torch.rand(5, 1, 8, 8), layer="1")
+    Attribution(5 × (1, 8, 8), max_logit, by grad_cam)
+    """
+    # Inference mode has to be left for the copy too: its tensors never carry a gradient.
+    with torch.inference_mode(False), torch.enable_grad():
+        leaf = inputs.detach().clone()
+        if leaf.is_floating_point():
+            leaf.requires_grad_()
+        logits, layers = with_layers(forward, leaf, [layer])
+        values = target_values(logits, target, labels)
+        maps = class_activation_map(layers[layer], values, relu=relu, exact=False).detach()
+    return Attribution(_laid_on(inputs, maps) if resize else maps[:, None], target, "grad_cam")
+
+
+def layer_activation(
+    forward: Logits,
+    inputs: Tensor,
+    target: Target = "max_logit",
+    labels: Tensor | None = None,
+    *,
+    layer: str,
+    resize: bool = True,
+) -> Attribution:
+    """Add up the channels of a layer: where it is active, whatever comes of it.
+
+    Parameters
+    ----------
+    forward : Forward or module
+        Model inputs to logits, with layers by name.
+    inputs : Tensor, shape (batch, *event)
+        Model inputs in the model's own unit.
+    target, labels
+        Not read, because activations are the same for every target; the target is put on record.
+    layer : str
+        A layer that keeps places: its activation has shape (batch, channels, height, width).
+    resize : bool
+        Lay the map on the inputs' grid, bilinearly; else it stays on the layer's own grid.
+
+    Returns
+    -------
+    Attribution
+        With `scores` of shape (batch, 1, height, width), in units of the activation.
+
+    Raises
+    ------
+    LayerError, KindError, ShapeError
+        As for `grad_cam`.
+
+    Notes
+    -----
+    Before a nonlinearity, channels of opposite sign cancel: choose the layer after it. An active
+    place need not matter; `grad_cam` asks the target.
+
+    Examples
+    --------
+    >>> net = nn.Sequential(nn.Identity(), nn.Flatten(), nn.Linear(8, 2))
+    >>> layer_activation(net, torch.ones(1, 2, 2, 2), layer="0").scores
+    tensor([[[[2., 2.],
+              [2., 2.]]]])
+    """
+    with torch.no_grad():
+        _, layers = with_layers(forward, inputs, [layer])
+        maps = activation_map(layers[layer])
+    return Attribution(_laid_on(inputs, maps) if resize else maps[:, None], target, "layer_activation")
+
+
+def activation_map(activation: Tensor) -> Tensor:
+    """Add up the channels of an activation.
+
+    Parameters
+    ----------
+    activation : Tensor, shape (batch, channels, height, width), float
+        Of a layer that keeps places.
+
+    Returns
+    -------
+    Tensor, shape (batch, height, width), float
+        Differentiable.
+
+    Raises
+    ------
+    LayerError
+        If the activation has no places, or only one.
+
+    Examples
+    --------
+    >>> activation_map(torch.ones(1, 3, 1, 2))
+    tensor([[[3., 3.]]])
+    """
+    _check_places(activation)
+    return activation.sum(dim=1)
+
+
+def class_activation_map(activation: Tensor, values: Tensor, *, relu: bool = True, exact: bool) -> Tensor:
+    """Weigh the channels of an activation by the mean gradient of a value there: the map of Grad-CAM [1]_.
+
+    ``Σ_c w_c a_c`` with ``w_c`` the mean over places of ``∂value / ∂a_c``.
+
+    Parameters
+    ----------
+    activation : Tensor, shape (batch, channels, height, width), float
+        Of a layer that keeps places, on the way to `values`.
+    values : Tensor, shape (batch,), float
+        The target of each row.
+    relu : bool
+        Keep the positive part only.
+    exact : bool
+        Whether the channels' weights can themselves be differentiated, which takes a second
+        derivative; else they are constants, and the graph above the layer is used up.
+
+    Returns
+    -------
+    Tensor, shape (batch, height, width), float
+        In units of the value; differentiable through the activation, and through the weights if
+        `exact`.
+
+    Raises
+    ------
+    LayerError
+        If the activation has no places, or only one.
+    GraphError
+        If the values do not depend on the activation through autograd.
+
+    References
+    ----------
+    .. [1] R. R. Selvaraju et al., "Grad-CAM: Visual Explanations from Deep Networks via
+       Gradient-based Localization", ICCV 2017.
+
+    Examples
+    --------
+    >>> a = torch.tensor([[[[1.0, 2.0]], [[1.0, 0.0]]]], requires_grad=True)
+    >>> value = (a * torch.tensor([[[3.0]], [[-4.0]]])).flatten(1).sum(dim=1)
+    >>> class_activation_map(a, value, exact=False).detach()
+    tensor([[[0., 6.]]])
+    """
+    _check_places(activation)
+    if not activation.requires_grad:
+        raise GraphError(
+            "The activation must carry a gradient; it does not. Inputs that are floating point and require one, "
+            "or weights that do, before the layer give it one."
+        )
+    weights = gradient_of(values, activation, create_graph=exact).mean(dim=(2, 3), keepdim=True)
+    maps = (weights * activation).sum(dim=1)
+    return maps.relu() if relu else maps
+
+
+def min_max_normalised(maps: Tensor) -> Tensor:
+    """Stretch each map so that its lowest place becomes 0 and its highest 1.
+
+    Parameters
+    ----------
+    maps : Tensor, shape (batch, height, width), float
+        One map a row.
+
+    Returns
+    -------
+    Tensor, shape (batch, height, width), float
+        In [0, 1]; differentiable. An all-equal map, up to rounding, distinguishes no place: it
+        becomes ½ everywhere, neither lowest nor highest, without a gradient.
+
+    Examples
+    --------
+    >>> min_max_normalised(torch.tensor([[[-1.0, 0.0, 1.0]], [[7.0, 7.0, 7.0]]]))
+    tensor([[[0.0000, 0.5000, 1.0000]],
+    <BLANKLINE>
+            [[0.5000, 0.5000, 0.5000]]])
+    """
+    lowest, highest = maps.amin(dim=(1, 2), keepdim=True), maps.amax(dim=(1, 2), keepdim=True)
+    span = highest - lowest
+    rounding = 16 * torch.finfo(maps.dtype).eps * torch.maximum(highest.abs(), lowest.abs())
+    equal = span <= rounding
+    # The span is replaced before the division, not after: 0 / 0 would spoil the gradient of every row.
+    return torch.where(equal, 0.5, (maps - lowest) / span.masked_fill(equal, 1.0))
+
+
+def _laid_on(inputs: Tensor, maps: Tensor) -> Tensor:
+    """Resize maps, (batch, h, w), to the grid of the inputs; shape (batch, 1, height, width)."""
+    if inputs.ndim != 4:
+        raise ShapeError(
+            "To lay a map on the inputs' grid they must have shape (batch, channels, height, width); "
+            f"got {tuple(inputs.shape)}. Use `resize=False` for the layer's own grid."
+        )
+    return nn.functional.interpolate(maps[:, None], size=inputs.shape[2:], mode="bilinear", align_corners=False)
+
+
+def _check_places(activation: Tensor) -> None:
+    """Raise LayerError unless the activation has more than one place."""
+    if activation.ndim != 4 or activation.shape[2] * activation.shape[3] < 2:
+        raise LayerError(
+            "A map needs a layer with places, an activation of shape (batch, channels, height, width) with more than "
+            f"one of them; got {tuple(activation.shape)}. Choose a convolution, or what follows it; a dense layer has "
+            "no places."
+        )
