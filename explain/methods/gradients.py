@@ -8,7 +8,7 @@ from ..batch import Logits, check_float
 from ..errors import GraphError
 from ..target import Target, target_values
 
-__all__ = ["gradient_of", "input_gradient"]
+__all__ = ["gradient_of", "gradient_times_input", "input_gradient"]
 
 
 def input_gradient(
@@ -66,6 +66,47 @@ def input_gradient(
         values = target_values(forward(leaf), target, labels)
         scores = gradient_of(values, leaf, create_graph=False)
     return Attribution(scores.detach(), target, "input_gradient")
+
+
+def gradient_times_input(
+    forward: Logits,
+    inputs: Tensor,
+    target: Target = "max_log_probability",
+    labels: Tensor | None = None,
+) -> Attribution:
+    """Multiply the gradient of the target by the inputs, element by element [1]_.
+
+    What the inputs contribute to a model that is linear around them, against a baseline of zero. An
+    element that is zero gets zero, whatever the model does with it.
+
+    Parameters
+    ----------
+    forward, inputs, target, labels
+        As for `input_gradient`.
+
+    Returns
+    -------
+    Attribution
+        With `scores` of the shape of `inputs`, in units of the target.
+
+    Raises
+    ------
+    KindError, GraphError, ShapeError, TargetError
+        As `input_gradient`.
+
+    References
+    ----------
+    .. [1] A. Shrikumar, P. Greenside, A. Shcherbina, A. Kundaje, "Not Just a Black Box: Learning
+       Important Features Through Propagating Activation Differences", arXiv:1605.01713, 2016.
+
+    Examples
+    --------
+    >>> weights = torch.tensor([[1.0, 0.0], [0.0, 2.0]])
+    >>> gradient_times_input(lambda x: x @ weights, torch.tensor([[5.0, 3.0]]), target=1).scores
+    tensor([[0., 6.]])
+    """
+    gradient = input_gradient(forward, inputs, target, labels)
+    return Attribution(gradient.scores * inputs.detach(), target, "gradient_times_input")
 
 
 def gradient_of(values: Tensor, inputs: Tensor, *, create_graph: bool) -> Tensor:
