@@ -109,8 +109,8 @@ def test_the_bounds_of_one_layer_are_attained(corners):
         low, high = corners[0][row].flatten(), corners[1][row].flatten()
         for k in range(3):
             weights = net[1].weight[k].tolist()
-            least = sum(w * float(low[i] if w > 0 else high[i]) for i, w in enumerate(weights)) + float(net[1].bias[k])
-            most = sum(w * float(high[i] if w > 0 else low[i]) for i, w in enumerate(weights)) + float(net[1].bias[k])
+            least = sum(w * float(low[i] if w > 0 else high[i]) for i, w in enumerate(weights)) + net[1].bias[k].item()
+            most = sum(w * float(high[i] if w > 0 else low[i]) for i, w in enumerate(weights)) + net[1].bias[k].item()
             assert lower[row, k].item() == pytest.approx(max(least, 0.0), abs=1e-12)
             assert upper[row, k].item() == pytest.approx(max(most, 0.0), abs=1e-12)
 
