@@ -18,7 +18,7 @@ from .errors import (
     TargetError,
 )
 from .layers import held_still, module_of, with_layers
-from .losses import RationaleLoss, RightReasons, WeightedSum, balanced, mean_over_annotated, mean_penalty
+from .losses import RationaleLoss, RightReasons, WeightedSum, balanced, mean_over_annotated, mean_penalty, shared_pass
 from .masks import expand_mask, mask_on_layer, resize_mask
 from .measures import mass_on_mask, swap_sensitivity, worst_class_accuracy
 from .methods import METHODS, attribute, input_gradient
@@ -58,6 +58,7 @@ __all__ = [
     "mean_penalty",
     "module_of",
     "resize_mask",
+    "shared_pass",
     "swap",
     "swap_sensitivity",
     "target_name",

@@ -1,7 +1,7 @@
 """What a rationale loss is given: a batch, what a person said about it, and a model to ask."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Protocol, TypeAlias, runtime_checkable
 
 import torch
@@ -43,6 +43,11 @@ class Batch:
         Model inputs in the model's own unit.
     labels : Tensor, shape (batch,), int64
         Class numbers.
+    logits : Tensor or None, shape (batch, classes), float
+        What the model said of these inputs, where it was run already, in one graph with them; see
+        `shared_pass`.
+    layers : mapping of str to Tensor
+        Activations of that pass, by name.
 
     Raises
     ------
@@ -57,6 +62,8 @@ class Batch:
 
     inputs: Tensor
     labels: Tensor
+    logits: Tensor | None = None
+    layers: Mapping[str, Tensor] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if self.inputs.ndim < 2 or self.labels.ndim != 1 or len(self.inputs) != len(self.labels):
@@ -69,7 +76,7 @@ class Batch:
         return len(self.labels)
 
     def take(self, rows: Tensor) -> "Batch":
-        """Take some rows, by number or by a boolean mask; the inputs are detached from any graph."""
+        """Take some rows, by number or by a boolean mask; detached from any graph, and so without logits."""
         return Batch(self.inputs.detach()[rows], self.labels[rows])
 
 

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from .batch import Forward, Logits
 from .errors import KindError, LayerError
 
-__all__ = ["held_still", "module_of", "named_layer", "with_layers"]
+__all__ = ["held_still", "module_of", "named_layer", "twice_differentiable", "with_layers"]
 
 
 def with_layers(forward: Logits, inputs: Tensor, names: Sequence[str]) -> tuple[Tensor, dict[str, Tensor]]:
@@ -133,8 +133,8 @@ def held_still(forward: Logits) -> Iterator[None]:
 
     While a row is explained no other row may influence it, and the model has to be the one that
     will be used: batch normalisation uses its running statistics and does not update them, dropout
-    drops nothing. Kernels without a second derivative are avoided: fused attention and, on CUDA,
-    fused recurrent layers. A bare function is left to its author.
+    drops nothing. Kernels without a second derivative are avoided. A bare function is left to its
+    author.
 
     Parameters
     ----------
@@ -158,15 +158,38 @@ def held_still(forward: Logits) -> Iterator[None]:
     try:
         for part, _ in before:
             part.training = False
-        with ExitStack() as kernels:
-            kernels.enter_context(torch.nn.attention.sdpa_kernel(torch.nn.attention.SDPBackend.MATH))
-            if any(isinstance(part, nn.RNNBase) for part, _ in before):
-                kernels.enter_context(torch.backends.cudnn.flags(enabled=False))
+        with twice_differentiable(module):
             yield
     finally:
         # Not `module.train()`: parts may have been in different modes.
         for part, training in before:
             part.training = training
+
+
+@contextmanager
+def twice_differentiable(forward: Logits) -> Iterator[None]:
+    """Avoid kernels without a second derivative: fused attention, and fused recurrent layers on CUDA.
+
+    Parameters
+    ----------
+    forward : Forward, module or function
+        The model that is run inside.
+
+    Examples
+    --------
+    >>> attention = torch.nn.functional.scaled_dot_product_attention
+    >>> x = torch.rand(1, 1, 3, 8, requires_grad=True)
+    >>> with twice_differentiable(attention):
+    ...     (slope,) = torch.autograd.grad(attention(x, x, x).sum(), x, create_graph=True)
+    >>> torch.autograd.grad(slope.square().sum(), x)[0].shape
+    torch.Size([1, 1, 3, 8])
+    """
+    module = module_of(forward)
+    with ExitStack() as kernels:
+        kernels.enter_context(torch.nn.attention.sdpa_kernel(torch.nn.attention.SDPBackend.MATH))
+        if module is not None and any(isinstance(part, nn.RNNBase) for part in module.modules()):
+            kernels.enter_context(torch.backends.cudnn.flags(enabled=False))
+        yield
 
 
 def _attach(module: nn.Module, name: str, kept: dict[str, Tensor]) -> torch.utils.hooks.RemovableHandle:
@@ -175,9 +198,13 @@ def _attach(module: nn.Module, name: str, kept: dict[str, Tensor]) -> torch.util
     def keep(part: nn.Module, inputs: Any, activation: Any) -> Tensor:
         if not isinstance(activation, Tensor):
             raise LayerError(f"Layer {name!r} must give a tensor to be kept; it gives {type(activation).__name__}.")
+        if torch.is_grad_enabled() and activation.is_floating_point() and not activation.requires_grad:
+            # Of frozen weights on token ids, say: what follows can still be differentiated by it.
+            activation = activation.detach().requires_grad_()
         kept[name] = activation
         # The model goes on with a copy: a later in-place operation, `x += skip` or
         # ReLU(inplace=True), would else overwrite what is kept.
-        return activation.clone()
+        copied: Tensor = activation.clone()
+        return copied
 
     return named_layer(module, name).register_forward_hook(keep)

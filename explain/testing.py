@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from .batch import Batch, Rationale
 from .losses.contract import RationaleLoss, WeightedSum
 from .losses.reduce import balanced, mean_penalty
+from .losses.sharing import shared_pass
 
 __all__ = ["LossTests", "Smooth"]
 
@@ -241,6 +242,22 @@ class LossTests:
             found = self.value(net, batch, rationale)
         assert not found.requires_grad
         torch.testing.assert_close(found, expected.detach())
+
+    def test_a_pass_shared_with_the_task_loss_changes_nothing(
+        self, net: nn.Module, batch: Batch, rationale: Rationale
+    ) -> None:
+        others = torch.tensor([row for row in range(len(batch)) if row != SILENT])
+        batch, rationale = batch.take(others), rationale.take(others)
+        weights = [w for w in net.parameters() if w.requires_grad]
+        found = []
+        for shares in (False, True):
+            logits, run = shared_pass(net, batch, rationale, self.loss if shares else None)
+            task = nn.functional.cross_entropy(logits, batch.labels)
+            total = task + mean_penalty_seeded(self.loss, net, run, rationale)
+            found.append(torch.autograd.grad(total, weights, allow_unused=True))
+            assert (run.logits is not None) == (shares and self.loss.shares)
+        for apart, together in zip(*found, strict=True):
+            torch.testing.assert_close(together, apart)
 
     def test_it_adds_up_and_scales(self, net: nn.Module, batch: Batch, rationale: Rationale) -> None:
         alone = self.value(net, batch, rationale).detach()

@@ -14,7 +14,17 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from explain import Batch, Counterexample, Rationale, RationaleLoss, RightReasons, Swap, balanced, mean_penalty
+from explain import (
+    Batch,
+    Counterexample,
+    Rationale,
+    RationaleLoss,
+    RightReasons,
+    Swap,
+    balanced,
+    mean_penalty,
+    shared_pass,
+)
 
 from .classifier import Classifier
 from .errors import RunError
@@ -271,18 +281,23 @@ def train(
                     group["lr"] = lr
 
                 inputs, labels, rationale = draw_batch(draw, next(batches), trained)
-                batch = told = Batch(inputs, labels)
-                if settings.counterexamples is not None:
+                batch = Batch(inputs, labels)
+                penalised = loss is not None and number >= settings.penalty_from * settings.steps
+                if settings.counterexamples is None:
+                    logits, batch = shared_pass(trained, batch, rationale, loss if penalised else None)
+                    task = nn.functional.cross_entropy(logits, labels)
+                else:
                     told = settings.counterexamples(batch, rationale, generator)
-                task = nn.functional.cross_entropy(trained(told.inputs), told.labels)
+                    task = nn.functional.cross_entropy(trained(told.inputs), told.labels)
                 penalty = torch.zeros_like(task)
-                if loss is not None and number >= settings.penalty_from * settings.steps:
+                if loss is not None and penalised:
                     loss = _settled(loss, trained, batch, rationale, task.item())
                     if loss.settled:
                         penalty = mean_penalty(loss, trained, batch, rationale)
 
                 optimizer.zero_grad()
-                torch.autograd.backward(task + penalty)
+                # Of the inputs of a shared pass, no gradient is wanted.
+                torch.autograd.backward(task + penalty, inputs=weights)
                 _check_finite(task + penalty, weights, number, result)
                 optimizer.step()
 

@@ -4,14 +4,23 @@ from .activation_maps import Hint, RightReasonsGradCam, TargetedActivationPenalt
 from .contextual import ContextualDecomposition
 from .contract import RationaleLoss, Weight, WeightedSum
 from .expected import ExpectedGradientPrior
+from .guidance import AttributionL1, Energy, PixelPositiveCrossEntropy
 from .influence import RightForBetterReasons
 from .input_gradients import RightReasons
 from .reduce import balanced, mean_over_annotated, mean_penalty
+from .robust import AdversarialRobust, AverageRobust, IntervalRobust
+from .sharing import shared_pass
 
 __all__ = [
+    "AdversarialRobust",
+    "AttributionL1",
+    "AverageRobust",
     "ContextualDecomposition",
+    "Energy",
     "ExpectedGradientPrior",
     "Hint",
+    "IntervalRobust",
+    "PixelPositiveCrossEntropy",
     "RationaleLoss",
     "RightForBetterReasons",
     "RightReasons",
@@ -22,4 +31,5 @@ __all__ = [
     "balanced",
     "mean_over_annotated",
     "mean_penalty",
+    "shared_pass",
 ]

@@ -45,6 +45,11 @@ class RationaleLoss(ABC):
         Cost beyond the task loss, in forward (F) and backward (B) passes (class attribute).
     source : str
         Where it is from (class attribute).
+    float_inputs : bool
+        Whether the inputs must be able to carry a gradient (class attribute).
+    shares : bool
+        Whether `penalize` asks the model through `ask` only, so that a pass that the task loss made
+        already serves it too (class attribute).
 
     Raises
     ------
@@ -58,6 +63,7 @@ class RationaleLoss(ABC):
     passes: ClassVar[str]
     source: ClassVar[str]
     float_inputs: ClassVar[bool] = True
+    shares: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         if self.weight == "auto":
@@ -88,6 +94,12 @@ class RationaleLoss(ABC):
         """Say which rows this loss has something to say about; shape (batch,), bool, or () without masks."""
         masks = [getattr(rationale, name) for name in self.needs]
         return _any_marked([mask for mask in masks if mask is not None])
+
+    @property
+    def layer_names(self) -> tuple[str, ...]:
+        """Names of the layers that this loss looks at: its fields `layer` and `layers`."""
+        one, several = getattr(self, "layer", None), getattr(self, "layers", None)
+        return (*(() if one is None else (one,)), *(several or ()))
 
     @property
     def settled(self) -> bool:
@@ -140,8 +152,10 @@ class RationaleLoss(ABC):
         (rows,) = self.annotated(rationale).to(penalty.device).expand(len(batch)).nonzero(as_tuple=True)
         if len(rows) == 0:
             return penalty
+        if not (self.shares and batch.logits is not None and len(rows) == len(batch)):
+            batch, rationale = batch.take(rows), rationale.take(rows)
         with held_still(forward), torch.enable_grad():
-            values = self.penalize(forward, batch.take(rows), rationale.take(rows))
+            values = self.penalize(forward, batch, rationale)
         if not trains:
             values = values.detach()
         return penalty.index_put((rows,), self.weight * values.to(penalty.dtype))
@@ -189,6 +203,7 @@ class WeightedSum(RationaleLoss):
     passes: ClassVar[str] = "the sum of its parts"
     source: ClassVar[str] = "its parts"
     float_inputs: ClassVar[bool] = False
+    shares: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -214,6 +229,7 @@ class WeightedSum(RationaleLoss):
 
     def penalize(self, forward: Logits, batch: Batch, rationale: Rationale) -> Tensor:
         """Add up the weighted penalties of each row."""
+        # Each part decides for itself whether it can share a pass.
         return torch.stack([loss(forward, batch, rationale) for loss in self.losses]).sum(dim=0)
 
 

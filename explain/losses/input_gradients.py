@@ -8,11 +8,11 @@ from torch import Tensor
 
 from ..batch import Batch, Logits, Rationale
 from ..errors import SettingError
-from ..layers import with_layers
 from ..masks import expand_mask, mask_on_layer
 from ..methods.gradients import gradient_of
 from ..target import Target, target_values
 from .contract import RationaleLoss, Weight
+from .sharing import ask
 
 __all__ = ["RightReasons"]
 
@@ -50,9 +50,10 @@ class RightReasons(RationaleLoss):
 
     Notes
     -----
-    The penalty takes a forward pass of its own, over the annotated rows only, and a second
-    derivative. Networks of ReLU have no second derivative through their kinks. Zero does not prove
-    that the mark is ignored: with two classes it is also reached at p = 0.5.
+    The penalty takes a second derivative, over the annotated rows only, and a forward pass of its own
+    unless it shares that of the task loss; see `shared_pass`. Networks of ReLU have no second
+    derivative through their kinks. Zero does not prove that the mark is ignored: with two classes it
+    is also reached at p = 0.5.
 
     References
     ----------
@@ -77,13 +78,15 @@ class RightReasons(RationaleLoss):
     layer: str | None = None
     class_weights: tuple[float, ...] | None = None
 
-    passes: ClassVar[str] = "1 F + 1 B differentiated again, on annotated rows: about 1.4–2.6 × a plain step in all"
+    passes: ClassVar[str] = "1 B differentiated again, and 1 F unless shared: about 2–3.5 × a plain step in all"
     source: ClassVar[str] = "Ross, Hughes, Doshi-Velez 2017; at a layer and with class weights Schramowski et al. 2020"
 
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.norm not in NORMS:
             raise SettingError(f"`norm` must be one of {', '.join(NORMS)}; got {self.norm!r}.")
+
+    shares: ClassVar[bool] = True
 
     @property
     def float_inputs(self) -> bool:  # type: ignore[override]
@@ -103,14 +106,10 @@ class RightReasons(RationaleLoss):
             If the logits do not depend on the inputs or the layer through autograd.
         """
         assert rationale.irrelevant is not None
-        inputs = batch.inputs
-        if inputs.is_floating_point():
-            inputs = inputs.requires_grad_()
+        inputs, logits, layers = ask(forward, batch, self.layer_names)
         if self.layer is None:
             place, mask = inputs, expand_mask(rationale.irrelevant, inputs)
-            logits = forward(inputs)
         else:
-            logits, layers = with_layers(forward, inputs, [self.layer])
             place = layers[self.layer]
             mask = mask_on_layer(rationale.irrelevant, place)
         gradient = gradient_of(target_values(logits, self.target, batch.labels), place, create_graph=True).flatten(1)

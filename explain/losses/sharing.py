@@ -1,0 +1,100 @@
+"""One forward pass for the task loss and the rationale loss."""
+
+from collections.abc import Sequence
+
+from torch import Tensor, nn
+
+from ..batch import Batch, Logits, Rationale
+from ..layers import module_of, twice_differentiable, with_layers
+from .contract import RationaleLoss
+
+__all__ = ["ask", "shared_pass"]
+
+
+def shared_pass(
+    forward: Logits, batch: Batch, rationale: Rationale, loss: RationaleLoss | None
+) -> tuple[Tensor, Batch]:
+    """Run a model once for both the task loss and the rationale loss, where that is the same thing.
+
+    A penalty that takes a pass of its own costs about as much again as the step. It can use the pass
+    of the task loss when every row is annotated, and when rows do not influence each other in it: not
+    with batch normalisation in training mode. Dropout is then the same for both.
+
+    Parameters
+    ----------
+    forward : Forward, module or function
+        Model inputs to logits.
+    batch : Batch
+        Inputs and labels.
+    rationale : Rationale
+        What was said.
+    loss : RationaleLoss or None
+        What will be asked afterwards, with the batch returned.
+
+    Returns
+    -------
+    logits : Tensor, shape (batch, classes), float
+        For the task loss.
+    batch : Batch
+        With logits and layers if they can be shared, else the one given.
+
+    Examples
+    --------
+    >>> from explain import RightReasons, mean_penalty
+    >>> batch = Batch(torch.tensor([[1.0, 7.0]]), torch.tensor([0]))
+    >>> said, loss = Rationale(irrelevant=torch.tensor([[True, False]])), RightReasons()
+    >>> net = nn.Linear(2, 2)
+    >>> logits, batch = shared_pass(net, batch, said, loss)
+    >>> total = nn.functional.cross_entropy(logits, batch.labels) + mean_penalty(loss, net, batch, said)
+    >>> batch.logits is logits
+    True
+    """
+    parts = [] if loss is None else [part for part in loss.parts() if part.shares]
+    everywhere = any(bool(part.annotated(rationale).expand(len(batch)).all()) for part in parts)
+    if not everywhere or _mixes_rows(forward):
+        return forward(batch.inputs), batch
+    inputs = batch.inputs.detach()
+    if inputs.is_floating_point():
+        inputs = inputs.requires_grad_()
+    names = tuple(dict.fromkeys(name for part in parts for name in part.layer_names))
+    with twice_differentiable(forward):
+        logits, layers = with_layers(forward, inputs, names) if names else (forward(inputs), {})
+    return logits, Batch(inputs, batch.labels, logits, layers)
+
+
+def ask(forward: Logits, batch: Batch, names: Sequence[str] = ()) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
+    """Return the inputs as part of a graph, and the logits and layers that follow from them.
+
+    Parameters
+    ----------
+    forward : Forward, module or function
+        Model inputs to logits.
+    batch : Batch
+        Its own pass is taken if it has one with these layers.
+    names : sequence of str
+        Layers wanted.
+
+    Returns
+    -------
+    inputs : Tensor, shape (batch, *event)
+        Requiring a gradient if they are floating point.
+    logits : Tensor, shape (batch, classes), float
+    layers : dict of str to Tensor
+    """
+    if batch.logits is not None and all(name in batch.layers for name in names):
+        return batch.inputs, batch.logits, {name: batch.layers[name] for name in names}
+    inputs = batch.inputs.detach()
+    if inputs.is_floating_point():
+        inputs = inputs.requires_grad_()
+    if not names:
+        return inputs, forward(inputs), {}
+    logits, layers = with_layers(forward, inputs, names)
+    return inputs, logits, layers
+
+
+def _mixes_rows(forward: Logits) -> bool:
+    """Whether a row's logits depend on the other rows: batch normalisation in training mode."""
+    module = module_of(forward)
+    if module is None:
+        return True
+    return any(part.training and isinstance(part, nn.modules.batchnorm._NormBase) for part in module.modules())
