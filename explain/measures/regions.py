@@ -223,10 +223,10 @@ def area_under_roc(scores: Tensor, mask: Tensor, part: str = "magnitude") -> Ten
     within = inside.sum(dim=1)
     without = inside.shape[1] - within
     ranks = doubled_ranks(size.where(known[:, None], 0.0))
-    # Mann and Whitney's U, doubled: whole numbers until the only division.
+    # Mann and Whitney's U, doubled: whole numbers until the only division, which is 0 / 0 for a mask of everything.
     doubled_wins = ranks.where(inside, 0).sum(dim=1) - within * (within + 1)
     area = doubled_wins.to(size.dtype) / (2 * within * without)
-    return area.where(known & (without > 0), math.nan)
+    return area.where(known, math.nan)
 
 
 def reason_share(scores: Tensor, mask: Tensor, cutoff: float = 0.67) -> Tensor:

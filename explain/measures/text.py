@@ -237,5 +237,5 @@ def _counts(among: Tensor, shares: Sequence[float]) -> Tensor:
     if not shares or not all(0 < share <= 1 for share in shares):
         raise SettingError(f"Shares of the tokens must lie in (0, 1], and there must be one; got {tuple(shares)}.")
     exact = among.sum(dim=1).cpu().double()[:, None] * torch.tensor(shares, dtype=torch.float64)
-    # A fifth of fifteen tokens is three, not four, whatever the last bit of 0.2 says.
+    # 7 % of 100 tokens are 7, not 8, although 0.07 × 100 is a little more in floating point.
     return (exact - 1e-9).ceil().long()

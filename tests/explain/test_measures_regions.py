@@ -150,12 +150,15 @@ def test_the_threshold_of_the_dataset_makes_batches_add_up(maps):
     assert not torch.equal(torch.cat([wrong_reason(s, m) for s, m in zip(scores.split(1), mask.split(1))]), whole)
 
 
-def test_a_row_without_positive_scores_neither_counts_nor_moves_the_threshold(maps):
-    scores, mask = maps
-    dark = torch.cat([scores, -scores[:3].abs()])
-    shares = wrong_reason(dark, torch.cat([mask, mask[:3]]))
-    assert torch.equal(shares[:12], wrong_reason(scores, mask))
-    assert shares[12:].isnan().all()
+def test_a_row_that_cannot_be_measured_neither_counts_nor_moves_the_threshold():
+    # The threshold is 0.3625 with the first row alone, and half of that with another of zeros.
+    row = torch.tensor([[1.0, 0.25, 0.2, 0.0]])
+    mask = torch.tensor([[False, True, False, False]] * 2)
+    for other in (-row, row * math.nan, row * math.inf):
+        shares = wrong_reason(torch.cat([row, other]), mask)
+        assert shares[0] == 0.0
+        assert shares[1].isnan()
+    assert wrong_reason(row, mask[:1], threshold=0.2).tolist() == [1.0]
 
 
 @every_measure

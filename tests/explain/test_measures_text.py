@@ -156,6 +156,8 @@ def test_top_tokens_rounds_up_and_takes_the_first_of_equals():
     tokens = torch.tensor([[True, False, False, False, True]])
     assert top_tokens(scores, 0.5, tokens).tolist() == [[True, False, False, False, False]]
     assert top_tokens(scores, 1.0, tokens).tolist() == tokens.tolist()
+    assert 0.07 * 100 > 7
+    assert top_tokens(torch.rand(1, 100), 0.07).sum() == 7
 
 
 @pytest.mark.parametrize("length", range(1, 101))
@@ -247,7 +249,7 @@ def test_area_under_precision_recall_is_average_precision_of_scikit_learn(ration
 
 
 def test_scores_of_nothing_are_nan():
-    gold = torch.tensor([[True, False]] * 3)
+    gold = torch.tensor([[True, False], [False, True], [True, False]])
     scores = torch.tensor([[0.0, 0.0], [math.nan, 1.0], [1.0, 0.0]])
     assert area_under_precision_recall(scores, gold).isnan().tolist() == [True, True, False]
 
