@@ -1,6 +1,7 @@
 """Rationale losses: what a person said, as a penalty to train with."""
 
 from .activation_maps import Hint, RightReasonsGradCam, TargetedActivationPenalty
+from .concepts import RightReasonsConcept
 from .contextual import ContextualDecomposition
 from .contract import RationaleLoss, Weight, WeightedSum
 from .expected import ExpectedGradientPrior
@@ -24,6 +25,7 @@ __all__ = [
     "RationaleLoss",
     "RightForBetterReasons",
     "RightReasons",
+    "RightReasonsConcept",
     "RightReasonsGradCam",
     "TargetedActivationPenalty",
     "Weight",
