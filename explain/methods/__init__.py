@@ -10,12 +10,53 @@ from ..attribution import Attribution
 from ..batch import Logits
 from ..errors import MethodError
 from ..target import Target
-from .gradients import input_gradient
+from .attention import attention_rollout, gradient_attention
+from .cam import grad_cam, layer_activation
+from .deep_lift import deep_lift
+from .gradients import gradient_times_input, input_gradient
+from .paths import completeness_gap, expected_gradients, integrated_gradients
+from .perturbation import feature_ablation, occlusion
+from .presence import feature_groups
+from .smoothing import smooth_grad
+from .surrogates import kernel_shap, lime
 
-__all__ = ["METHODS", "attribute", "input_gradient", "method_named"]
+__all__ = [
+    "METHODS",
+    "attention_rollout",
+    "attribute",
+    "completeness_gap",
+    "deep_lift",
+    "expected_gradients",
+    "feature_ablation",
+    "feature_groups",
+    "grad_cam",
+    "gradient_attention",
+    "gradient_times_input",
+    "input_gradient",
+    "integrated_gradients",
+    "kernel_shap",
+    "layer_activation",
+    "lime",
+    "method_named",
+    "occlusion",
+    "smooth_grad",
+]
 
 METHODS: dict[str, Callable[..., Attribution]] = {
     "input_gradient": input_gradient,
+    "gradient_times_input": gradient_times_input,
+    "smooth_grad": smooth_grad,
+    "integrated_gradients": integrated_gradients,
+    "expected_gradients": expected_gradients,
+    "deep_lift": deep_lift,
+    "occlusion": occlusion,
+    "feature_ablation": feature_ablation,
+    "lime": lime,
+    "kernel_shap": kernel_shap,
+    "attention_rollout": attention_rollout,
+    "gradient_attention": gradient_attention,
+    "grad_cam": grad_cam,
+    "layer_activation": layer_activation,
 }
 
 
@@ -24,11 +65,38 @@ def attribute(
     inputs: Tensor,
     method: str = "input_gradient",
     *,
-    target: Target = "max_log_probability",
+    target: Target | None = None,
     labels: Tensor | None = None,
     **settings: Any,
 ) -> Attribution:
     """Explain a batch by the method of that name.
+
+    Every method is a function of the same first four arguments, with settings of its own. What each
+    needs, and its cost in passes over a row (F: forward, B: backward to the inputs):
+
+    ========================  =======================================================  ===================
+    method                    needs                                                    cost by default
+    ========================  =======================================================  ===================
+    ``input_gradient``        a model that autograd can differentiate                  F + B
+    ``gradient_times_input``  the same                                                 F + B
+    ``smooth_grad``           the same                                                 50 (F + B)
+    ``integrated_gradients``  the same, and a baseline (default 0)                     50 (F + B)
+    ``expected_gradients``    the same, and ``references``, rows to compare with       100 (F + B)
+    ``deep_lift``             a module of modules with a rule, each used once; a       4 F + 2 B
+                              baseline; a logit as target
+    ``occlusion``             any function; a filling                                  F for each window
+    ``feature_ablation``      any function; a baseline                                 F for each feature
+    ``lime``                  any function; a baseline                                 1000 F
+    ``kernel_shap``           any function; a baseline                                 2048 F, or 2ⁿ for
+                                                                                       n ≤ 11 features
+    ``attention_rollout``     a transformer; scores for tokens                         F
+    ``gradient_attention``    a transformer; scores for tokens                         F + B
+    ``grad_cam``              a ``layer`` with places, of a module or `Forward`        F + B from there
+    ``layer_activation``      the same                                                 F
+    ========================  =======================================================  ===================
+
+    Those that ask the model about altered inputs pin the class predicted first (`pin_target`): one F
+    more, unless the target names the class.
 
     Parameters
     ----------
@@ -38,8 +106,10 @@ def attribute(
         Model inputs in the model's own unit.
     method : str
         A key of `METHODS`.
-    target : str, int or callable
-        What is explained; see `target_values`.
+    target : str, int, callable or None
+        What is explained; see `target_values`. None is the method's own default: the largest logit for
+        ``deep_lift``, ``grad_cam`` and the transformers' methods, else the log-probability of the class
+        predicted.
     labels : Tensor or None, shape (batch,), int64
         For targets that need them.
     **settings
@@ -48,7 +118,8 @@ def attribute(
     Returns
     -------
     Attribution
-        With scores of the shape of `inputs`.
+        With scores of the shape of `inputs`; of shape (batch, tokens) for the transformers' methods, and
+        (batch, 1, height, width) for those that ask a layer.
 
     Raises
     ------
@@ -61,7 +132,8 @@ def attribute(
     >>> attribute(lambda x: 3 * x, torch.zeros(1, 2), "input_gradient", target=0).scores
     tensor([[3., 0.]])
     """
-    return method_named(method)(forward, inputs, target=target, labels=labels, **settings)
+    asked = {} if target is None else {"target": target}
+    return method_named(method)(forward, inputs, labels=labels, **asked, **settings)
 
 
 def method_named(name: str) -> Callable[..., Attribution]:

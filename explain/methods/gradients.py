@@ -60,10 +60,10 @@ def input_gradient(
     tensor([[0., 2.]])
     """
     check_float(inputs)
-    # Inference mode has to be left for the copy too: its tensors never carry a gradient.
+    # Inference mode has to be left for the copies too: its tensors cannot take part in a gradient.
     with torch.inference_mode(False), torch.enable_grad():
         leaf = inputs.detach().clone().requires_grad_()
-        values = target_values(forward(leaf), target, labels)
+        values = target_values(forward(leaf), target, None if labels is None else labels.clone())
         scores = gradient_of(values, leaf, create_graph=False)
     return Attribution(scores.detach(), target, "input_gradient")
 
