@@ -10,6 +10,7 @@ from .influence import RightForBetterReasons
 from .input_gradients import RightReasons
 from .reduce import balanced, mean_over_annotated, mean_penalty
 from .robust import AdversarialRobust, AverageRobust, IntervalRobust
+from .robust_gradients import RobustRightReasons, SampledRightReasons
 from .sharing import shared_pass
 
 __all__ = [
@@ -27,6 +28,8 @@ __all__ = [
     "RightReasons",
     "RightReasonsConcept",
     "RightReasonsGradCam",
+    "RobustRightReasons",
+    "SampledRightReasons",
     "TargetedActivationPenalty",
     "Weight",
     "WeightedSum",
