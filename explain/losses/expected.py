@@ -31,8 +31,8 @@ class ExpectedGradientPrior(RationaleLoss):
     ----------
     weight : float or "auto"
         Factor of the penalty, for a mean over annotated rows. φ is in the unit of the target
-        whatever the unit of the inputs, so that the default of 1 fits any scale: a mark that
-        contributes one nat costs as much as one nat of task loss.
+        whatever the unit of the inputs, so that one factor fits any scale. On decoy digits 10 did
+        better than 1, and 100 as well as 10.
     target : str, int or callable
         The scalar that is attributed; see `target_values`. By default the log-probability of the
         label, which no shift of all logits changes, rather than its logit.
@@ -43,7 +43,8 @@ class ExpectedGradientPrior(RationaleLoss):
         Sum of squares, or of magnitudes.
     references : Tensor or None, shape (references, *event), float
         What inputs could have been, such as the training inputs or a few hundred of them. None
-        stands for one reference of zeros, which sees nothing where an input is zero itself.
+        stands for one reference of zeros, which sees nothing where an input is zero itself, and did
+        less well on decoy digits.
 
     Raises
     ------
@@ -74,12 +75,12 @@ class ExpectedGradientPrior(RationaleLoss):
 
     >>> batch = Batch(torch.tensor([[1.0, 2.0], [1.0, 2.0]]), torch.tensor([0, 0]))
     >>> marks = Rationale(irrelevant=torch.tensor([[True, False], [False, True]]))
-    >>> prior = ExpectedGradientPrior(target=0)
+    >>> prior = ExpectedGradientPrior(weight=1.0, target=0)
     >>> prior(lambda x: x @ torch.tensor([[3.0], [1.0]]), batch, marks).detach()
     tensor([9., 4.])
     """
 
-    weight: Weight = 1.0
+    weight: Weight = 10.0
     target: Target = "label_log_probability"
     samples: int = 1
     norm: str = "l2"

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from explain import Batch, KindError, LayerError, Rationale, ShapeError
+from explain import Batch, KindError, LayerError, Rationale, SettingError, ShapeError
 from explain.losses import ContextualDecomposition
 from explain.testing import LossTests
 
@@ -48,29 +48,39 @@ def bent(parts, function):
     return [{place: both[part] for place, both in found.items()} for part in (0, 1)]
 
 
+def decomposed(net, inputs, irrelevant):
+    """Lists of β_k and γ_k."""
+    parts = [{}, {}]
+    for channel in range(2):
+        for row in range(4):
+            for column in range(4):
+                value, marked = float(inputs[channel, row, column]), bool(irrelevant[row, column])
+                parts[0][channel, row, column] = value if marked else 0.0
+                parts[1][channel, row, column] = 0.0 if marked else value
+    parts = bent(convolved(parts, net.conv), lambda x: math.log1p(math.exp(x)))
+    parts = bent(convolved(parts, net.features), math.tanh)
+    for weights, bias in zip(net.head.weight.tolist(), net.head.bias.tolist(), strict=True):
+        # Flattened in the order of channels, rows and columns.
+        sums = [sum(w * part[place] for w, place in zip(weights, sorted(part), strict=True)) for part in parts]
+        yield shared(*sums, bias)
+
+
 class TestContextualDecomposition(LossTests):
     loss = ContextualDecomposition(weight=0.7)
 
     def by_the_paper(self, net, inputs, label, irrelevant, relevant):
         """mean_k exp β_k / (exp β_k + exp γ_k)."""
-        parts = [{}, {}]
-        for channel in range(2):
-            for row in range(4):
-                for column in range(4):
-                    value, marked = float(inputs[channel, row, column]), bool(irrelevant[row, column])
-                    parts[0][channel, row, column] = value if marked else 0.0
-                    parts[1][channel, row, column] = 0.0 if marked else value
-        parts = bent(convolved(parts, net.conv), lambda x: math.log1p(math.exp(x)))
-        parts = bent(convolved(parts, net.features), math.tanh)
-        total = 0.0
-        for weights, bias in zip(net.head.weight.tolist(), net.head.bias.tolist(), strict=True):
-            # Flattened in the order of channels, rows and columns.
-            beta, gamma = (
-                sum(weight * part[place] for weight, place in zip(weights, sorted(part), strict=True)) for part in parts
-            )
-            beta, gamma = shared(beta, gamma, bias)
-            total += math.exp(beta) / (math.exp(beta) + math.exp(gamma))
-        return total / 3
+        pairs = list(decomposed(net, inputs, irrelevant))
+        return sum(math.exp(beta) / (math.exp(beta) + math.exp(gamma)) for beta, gamma in pairs) / 3
+
+
+class TestContextualDecompositionInTheL1Norm(LossTests):
+    loss = ContextualDecomposition(weight=0.7, form="l1")
+    first_order = True  # magnitudes have kinks
+
+    def by_the_paper(self, net, inputs, label, irrelevant, relevant):
+        """mean_k |β_k|."""
+        return sum(abs(beta) for beta, _ in decomposed(net, inputs, irrelevant)) / 3
 
 
 @pytest.fixture
@@ -119,3 +129,8 @@ def test_no_gradient_of_the_inputs_is_kept(batch):
     torch.autograd.backward(ContextualDecomposition()(net, batch, MARKED).sum())
     assert batch.inputs.grad is None
     assert net[1].weight.grad.abs().sum() > 0
+
+
+def test_a_form_that_does_not_exist_is_refused():
+    with pytest.raises(SettingError, match="one of softmax, l1; got 'l2'"):
+        ContextualDecomposition(form="l2")

@@ -87,14 +87,14 @@ def test_over_one_element_it_is_what_the_element_contributes():
     """Completeness: φ sums to f(x) − E f(x')."""
     torch.manual_seed(0)
     x, references = torch.tensor([[1.5]], dtype=torch.float64), torch.tensor([[0.0], [0.5]], dtype=torch.float64)
-    prior = ExpectedGradientPrior(target=0, samples=40_000, norm="l1", references=references)
+    prior = ExpectedGradientPrior(1.0, target=0, samples=40_000, norm="l1", references=references)
     found = prior(torch.exp, Batch(x, torch.tensor([0])), Rationale(irrelevant=torch.tensor([[True]])))
     assert found.item() == pytest.approx(math.exp(1.5) - (1 + math.exp(0.5)) / 2, rel=0.01)
 
 
 def test_a_linear_logit_gives_weight_times_difference_whatever_is_drawn():
     x = torch.tensor([[1.0, 2.0]])
-    prior = ExpectedGradientPrior(target=0, norm="l1", references=torch.tensor([[0.5, 4.0]]))
+    prior = ExpectedGradientPrior(1.0, target=0, norm="l1", references=torch.tensor([[0.5, 4.0]]))
     both = Rationale(irrelevant=torch.tensor([[True, True]]))
     found = prior(lambda x: x @ torch.tensor([[3.0], [-1.0]]), Batch(x, torch.tensor([0])), both)
     assert found.item() == pytest.approx(3 * 0.5 + 1 * 2.0)
@@ -103,7 +103,7 @@ def test_a_linear_logit_gives_weight_times_difference_whatever_is_drawn():
 def test_every_reference_is_drawn():
     x = torch.zeros(1, 1)
     references = torch.tensor([[1.0], [2.0], [4.0]])
-    prior = ExpectedGradientPrior(target=0, norm="l1", references=references)
+    prior = ExpectedGradientPrior(1.0, target=0, norm="l1", references=references)
     torch.manual_seed(0)
     mark = Rationale(irrelevant=torch.tensor([[True]]))
     found = {prior(lambda x: 1.0 * x, Batch(x, torch.tensor([0])), mark).item() for _ in range(60)}

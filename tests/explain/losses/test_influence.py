@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from explain import Batch, GraphError, KindError, Rationale, SettingError, ShapeError, balanced
+from explain import Batch, GraphError, KindError, Rationale, ShapeError
 from explain.losses import RightForBetterReasons
 from explain.testing import LossTests, Smooth
 
@@ -142,9 +142,3 @@ def test_a_weight_that_is_not_used_has_no_influence(net, batch):
 def test_a_mask_that_does_not_fit_is_refused(net, batch):
     with pytest.raises(ShapeError, match=r"got \(4, 3, 2\)"):
         RightForBetterReasons(1.0)(net, batch, Rationale(irrelevant=torch.ones(4, 3, 2, dtype=torch.bool)))
-
-
-def test_the_weight_has_to_be_settled_first(net, batch):
-    with pytest.raises(SettingError, match="settled on a first batch"):
-        RightForBetterReasons()(net, batch, MARKED)
-    assert balanced(RightForBetterReasons(), net, batch, MARKED).weight > 0
