@@ -12,6 +12,7 @@ from .reduce import balanced, mean_over_annotated, mean_penalty
 from .robust import AdversarialRobust, AverageRobust, IntervalRobust
 from .robust_gradients import RobustRightReasons, SampledRightReasons
 from .sharing import shared_pass
+from .tokens import ExplanationRegularization
 
 __all__ = [
     "AdversarialRobust",
@@ -20,6 +21,7 @@ __all__ = [
     "ContextualDecomposition",
     "Energy",
     "ExpectedGradientPrior",
+    "ExplanationRegularization",
     "Hint",
     "IntervalRobust",
     "PixelPositiveCrossEntropy",

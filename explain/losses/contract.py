@@ -158,7 +158,9 @@ class RationaleLoss(ABC):
             values = self.penalize(forward, batch, rationale)
         if not trains:
             values = values.detach()
-        return penalty.index_put((rows,), self.weight * values.to(penalty.dtype))
+        # Inputs that are integers do not say in which precision the model answers.
+        kind = torch.promote_types(penalty.dtype, values.dtype)
+        return penalty.to(kind).index_put((rows,), self.weight * values.to(kind))
 
     def __add__(self, other: RationaleLoss) -> WeightedSum:
         if not isinstance(other, RationaleLoss):
