@@ -9,6 +9,7 @@ from typing import Any, TypeAlias
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.nn import grad as transposes
 
 from .errors import LayerError, ShapeError
 from .intervals import AFFINE, BOUNDS, Interval, Key, checked_box
@@ -99,8 +100,7 @@ def gradient_bounds(module: nn.Module, lower: Tensor, upper: Tensor, labels: Ten
     if labels.shape != lower.shape[:1]:
         raise ShapeError(f"`labels` must have shape ({len(lower)},); got {tuple(labels.shape)}.")
     with torch.enable_grad():
-        # Copies that carry a gradient, so that the affine steps can be transposed by autograd.
-        tape = [_Step(_tracked(box), (), None)]
+        tape = [_Step(box, (), None)]
         last = propagate(module, _Recorded(tape, 0), RULES, what="bounds on gradients")
         if len(last.shape) != 2:
             raise ShapeError(f"The module must return logits, shape (batch, classes); got {tuple(last.shape)}.")
@@ -138,13 +138,13 @@ def _times(gradient: Interval, least: Tensor, most: Tensor) -> Interval:
     lower, upper = gradient.lower, gradient.upper
     # Which end of the slope is the worst is decided by the gradient's sign.
     return Interval.between(
-        lower.clamp(min=0) * least + lower.clamp(max=0) * most,
-        upper.clamp(min=0) * most + upper.clamp(max=0) * least,
+        lower * torch.where(lower < 0, most, least),
+        upper * torch.where(upper < 0, least, most),
     )
 
 
 def _tracked(box: Interval) -> Interval:
-    """Make tensors of their own in the graph, at which a gradient can be taken and goes no further."""
+    """Make tensors of their own in the graph, to which an affine step is transposed and no further."""
     sides = [side.view_as(side) if side.requires_grad else side.detach().requires_grad_() for side in _sides(box)]
     return Interval(*sides)
 
@@ -186,6 +186,34 @@ def _affine(bound: Rule) -> Rule:
             return [Interval(center, radius) for center, radius in zip(*sides, strict=True)]
 
         return _recorded(sources, output, pull)
+
+    return rule
+
+
+def _linear(layer: nn.Linear, source: _Recorded) -> _Recorded:
+    """Transpose by hand: unlike autograd's, it never asks for a gradient of the inputs in training."""
+
+    def pull(gradient: Interval) -> list[Interval]:
+        return [Interval(gradient.center @ layer.weight, gradient.radius @ layer.weight.abs())]
+
+    return _recorded([source], BOUNDS[nn.Linear](layer, source.interval), pull)
+
+
+def _convolution(kind: type[nn.Conv1d | nn.Conv2d], transpose: Callable[..., Tensor]) -> Rule:
+    """Make the rule of a convolution, transposed by hand where torch can."""
+
+    def rule(layer: nn.Conv1d | nn.Conv2d, source: _Recorded) -> _Recorded:
+        if layer.padding_mode != "zeros" or isinstance(layer.padding, str):
+            found: _Recorded = _affine(BOUNDS[kind])(layer, source)
+            return found
+        places = (layer.stride, layer.padding, layer.dilation, layer.groups)
+
+        def pull(gradient: Interval) -> list[Interval]:
+            weights = (layer.weight, layer.weight.abs())
+            sides = zip(weights, _sides(gradient), strict=True)
+            return [Interval(*(transpose(source.shape, weight, side, *places) for weight, side in sides))]
+
+        return _recorded([source], BOUNDS[kind](layer, source.interval), pull)
 
     return rule
 
@@ -324,6 +352,9 @@ SLOPES: dict[Key, Slopes] = {
 
 RULES: dict[Key, Rule] = {
     **{key: _affine(rule) for key, rule in AFFINE.items()},
+    nn.Linear: _linear,
+    nn.Conv1d: _convolution(nn.Conv1d, transposes.conv1d_input),
+    nn.Conv2d: _convolution(nn.Conv2d, transposes.conv2d_input),
     **{key: _activation(BOUNDS[key], slopes) for key, slopes in SLOPES.items()},
     **{key: _max_pool(BOUNDS[key], 1) for key in (nn.MaxPool1d, F.max_pool1d)},
     **{key: _max_pool(BOUNDS[key], 2) for key in (nn.MaxPool2d, F.max_pool2d)},
