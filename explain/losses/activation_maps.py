@@ -10,11 +10,11 @@ from torch import Tensor, nn
 
 from ..batch import Batch, Logits, Rationale
 from ..errors import SettingError, ShapeError
-from ..layers import with_layers
 from ..masks import mask_on_layer
 from ..methods.cam import activation_map, class_activation_map, min_max_normalised
 from ..target import Target, target_values
 from .contract import RationaleLoss, Weight
+from .sharing import ask
 
 __all__ = ["Hint", "RightReasonsGradCam", "TargetedActivationPenalty", "grad_cam_of"]
 
@@ -32,7 +32,7 @@ class RightReasonsGradCam(RationaleLoss):
     ----------
     weight : float or "auto"
         Factor of the penalty, for a mean over annotated rows. The penalty is at most the number of
-        marked places, so that the default suits a stroke of few places.
+        marked places.
     layer : str
         A layer that keeps places; the last convolution is usual.
     target : str, int or callable
@@ -41,9 +41,10 @@ class RightReasonsGradCam(RationaleLoss):
         Keep the positive part of the map only, which is all-equal where nothing is positive. The
         original of this loss keeps both.
     exact : bool
-        Whether the channels' weights of Grad-CAM are differentiated too. If not, they are constants
-        during a step, as in the published experiments: one order of derivatives less, but no longer
-        the gradient of the penalty.
+        Whether the channels' weights of Grad-CAM are differentiated too. By default they are
+        constants during a step, as in the published experiments: one order of derivatives less, but
+        not the gradient of the penalty. Its exact gradient finds weights of channels that make the
+        map look right while the mark stays in use.
 
     Raises
     ------
@@ -56,7 +57,10 @@ class RightReasonsGradCam(RationaleLoss):
     makes the penalty blind to how large the map is: only where it is high and low counts. An
     all-equal map, a dead layer's say, is ½ everywhere: it costs a quarter per marked place and has
     no gradient. A place of a deep layer sees far more of the input than its own cell, so that a
-    penalty there may leave the mark in use through its neighbours.
+    penalty there may leave the mark in use through its neighbours. On decoy digits (a small
+    convolutional net fine-tuned at its last convolution for 300 steps, weight 10, one seed) this loss took the
+    gradient's mass on the swatch from .110 to .036 and decoy accuracy from .49 to .52 only; if exact,
+    the penalty fell to zero and the mass merely to .104. Try `RightReasons` first.
 
     References
     ----------
@@ -76,15 +80,16 @@ class RightReasonsGradCam(RationaleLoss):
     tensor([1., 0.])
     """
 
-    weight: Weight = 1.0
+    weight: Weight = 10.0
     layer: str = field(kw_only=True)
     target: Target = "max_logit"
     relu: bool = False
-    exact: bool = True
+    exact: bool = False
 
-    passes: ClassVar[str] = "1 F + 1 B down to the layer, differentiated again if exact, on annotated rows"
+    passes: ClassVar[str] = "1 B down to the layer, differentiated again if exact, and 1 F unless shared"
     source: ClassVar[str] = "Friedrich, Stammer, Schramowski, Kersting 2023; Grad-CAM: Selvaraju et al. 2017"
     float_inputs: ClassVar[bool] = False
+    shares: ClassVar[bool] = True
 
     def penalize(self, forward: Logits, batch: Batch, rationale: Rationale) -> Tensor:
         """Sum the squares of the normalised map over what is marked irrelevant.
@@ -140,7 +145,9 @@ class Hint(RationaleLoss):
     asks for attention in its corners too. Unlike the original, the rank form takes the normalised
     map, which a model cannot lower by merely making all gradients smaller. An all-equal map is ½
     everywhere, without a gradient: its squared difference is ¼ whatever was marked, and none of its
-    pairs is in the wrong order. Pairs cost n log n for n places.
+    pairs is in the wrong order. Pairs cost n log n for n places. On decoy digits (as told at
+    `RightReasonsGradCam`, with all but the swatch marked relevant) the squared difference took decoy
+    accuracy from .49 to .61, the order to .75; if exact, the former lowered it to .45.
 
     References
     ----------
@@ -162,17 +169,18 @@ class Hint(RationaleLoss):
     tensor([0.0000, 0.5000])
     """
 
-    weight: Weight = 1.0
+    weight: Weight = 10.0
     layer: str = field(kw_only=True)
     target: Target = "label_logit"
     compare: str = "mse"
     relu: bool = False
-    exact: bool = True
+    exact: bool = False
 
     needs: ClassVar[tuple[str, ...]] = ("relevant",)
-    passes: ClassVar[str] = "1 F + 1 B down to the layer, differentiated again if exact, on annotated rows"
+    passes: ClassVar[str] = "1 B down to the layer, differentiated again if exact, and 1 F unless shared"
     source: ClassVar[str] = "Selvaraju et al. 2019; as a squared difference Friedrich et al. 2023"
     float_inputs: ClassVar[bool] = False
+    shares: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -207,7 +215,8 @@ class TargetedActivationPenalty(RationaleLoss):
     ----------
     weight : float or "auto"
         Factor of the penalty, for a mean over annotated rows. Activations have no unit of their own,
-        and channels add up before they are squared, so that "auto" is the better start.
+        and channels add up before they are squared: where the default does nothing or too much,
+        start from "auto".
     layers : tuple of str
         Layers that keep places. The original takes every convolution; take what follows it, after
         the nonlinearity, because channels of opposite sign cancel in the sum.
@@ -219,10 +228,11 @@ class TargetedActivationPenalty(RationaleLoss):
 
     Notes
     -----
-    Needs *irrelevant* masks and layers with places. The penalty is of first order: it costs hardly
-    more than a plain step, and any kernel and nonlinearity will do. It asks for silence, not for
-    indifference: a bias may make up for it, and what a place is silent about may still be read off
-    its neighbours.
+    Needs *irrelevant* masks and layers with places. The penalty is of first order: any kernel and
+    nonlinearity will do, and with a pass that is shared with the task loss it costs hardly more than a
+    plain step. It asks for silence, not for indifference: what a place is silent about may still be
+    read off its neighbours. On decoy digits (a small net of two convolutions, 300 steps, one seed) the default
+    took decoy accuracy from .49 to .71, a tenth of it to .64, ten times it to .73.
 
     References
     ----------
@@ -242,12 +252,13 @@ class TargetedActivationPenalty(RationaleLoss):
     tensor([0., 9.])
     """
 
-    weight: Weight = 0.001
+    weight: Weight = 0.01
     layers: tuple[str, ...] = field(kw_only=True)
 
-    passes: ClassVar[str] = "1 F on annotated rows; first order, about a plain step"
+    passes: ClassVar[str] = "1 F unless shared, then about a plain step; first order"
     source: ClassVar[str] = "Zhang, Williams, Toni 2024"
     float_inputs: ClassVar[bool] = False
+    shares: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -266,7 +277,7 @@ class TargetedActivationPenalty(RationaleLoss):
             If the mask has none.
         """
         assert rationale.irrelevant is not None
-        _, kept = with_layers(forward, batch.inputs, self.layers)
+        _, _, kept = ask(forward, batch, self.layers)
         sizes = []
         for name in self.layers:
             maps = activation_map(kept[name])
@@ -302,11 +313,7 @@ def grad_cam_of(forward: Logits, batch: Batch, layer: str, target: Target, *, re
     >>> grad_cam_of(net, batch, "0", "label_logit", relu=True, exact=True).shape
     torch.Size([5, 2, 2])
     """
-    inputs = batch.inputs
-    if inputs.is_floating_point():
-        # The layer may come before all weights that are trained, and must carry a gradient then too.
-        inputs = inputs.requires_grad_()
-    logits, kept = with_layers(forward, inputs, [layer])
+    _, logits, kept = ask(forward, batch, (layer,))
     return class_activation_map(kept[layer], target_values(logits, target, batch.labels), relu=relu, exact=exact)
 
 

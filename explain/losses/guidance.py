@@ -10,12 +10,12 @@ from torch import Tensor
 
 from ..batch import Batch, Logits, Rationale
 from ..errors import LayerError, SettingError
-from ..layers import with_layers
 from ..masks import expand_mask, mask_on_layer
 from ..methods.gradients import gradient_of
 from ..target import Target, target_values
 from .activation_maps import grad_cam_of
 from .contract import RationaleLoss, Weight
+from .sharing import ask
 
 __all__ = ["AttributionL1", "Energy", "PixelPositiveCrossEntropy", "guided_part"]
 
@@ -27,13 +27,14 @@ SIDES = ("relevant", "irrelevant")
 class _Guidance(RationaleLoss):
     """What the losses on a chosen attribution share: which attribution, of which target, at which layer."""
 
-    weight: Weight = 1.0
+    weight: Weight = 10.0
     attribution: str = "gradient_times_input"
     layer: str | None = None
     target: Target = "label_logit"
 
-    passes: ClassVar[str] = "1 F + 1 B down to the inputs or the layer, differentiated again, on annotated rows"
+    passes: ClassVar[str] = "1 B down to the inputs or the layer, differentiated again, and 1 F unless shared"
     source: ClassVar[str] = "Rao, Böhle, Parchami-Araghi, Schiele 2023"
+    shares: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -88,7 +89,9 @@ class Energy(_Guidance):
     likes. Only shares count, so that the penalty cannot be lowered by making all gradients smaller.
     A row whose attribution has no positive part has it nowhere: 1 outside of *relevant*, 0 inside of
     *irrelevant*, without a gradient, so that only the task loss leads back from there. Grad-CAM, with
-    one weight for each channel, comes to that soon: take small steps.
+    one weight for each channel, comes to that soon: take small steps. On decoy digits (a small net of
+    two convolutions, 300 steps, one seed, ``of="irrelevant"``) the default took decoy accuracy from .49 to .73 at
+    the inputs and to .78 at the first layer; at weight 1, to .64 and .68.
 
     References
     ----------
@@ -161,7 +164,9 @@ class AttributionL1(_Guidance):
     -----
     Needs *relevant* masks that are exact: what is not marked counts as not relevant, and the whole
     region is to be filled, a loose box with its corners. For boxes take `Energy`. A row whose
-    attribution has no positive part costs the marked share of its places, without a gradient.
+    attribution has no positive part costs the marked share of its places, without a gradient. On decoy
+    digits (as told at `Energy`, with all but the swatch marked relevant: no exact masks) the default
+    took decoy accuracy from .49 to .52.
 
     References
     ----------
@@ -221,7 +226,8 @@ class PixelPositiveCrossEntropy(_Guidance):
     Notes
     -----
     Needs *relevant* masks. Nothing is said about places outside of them: a model may go on using what
-    it must not use. Of the three losses on a chosen attribution it is the weakest against shortcuts.
+    it must not use. On decoy digits (as told at `Energy`, with all but the swatch marked relevant) the
+    default took decoy accuracy from .49 to .56.
     A row whose attribution has no positive part costs ``−log floor``, without a gradient.
 
     References
@@ -239,7 +245,7 @@ class PixelPositiveCrossEntropy(_Guidance):
     tensor([1.3863])
     """
 
-    weight: Weight = 0.1
+    weight: Weight = 1.0
     floor: float = 1e-3
 
     needs: ClassVar[tuple[str, ...]] = ("relevant",)
@@ -309,14 +315,10 @@ def guided_part(
         maps = grad_cam_of(forward, batch, layer, target, relu=False, exact=True)[:, None]
         region = mask_on_layer(mask, maps)
     else:
-        inputs = batch.inputs
-        if inputs.is_floating_point():
-            inputs = inputs.requires_grad_()
+        inputs, logits, kept = ask(forward, batch, () if layer is None else (layer,))
         if layer is None:
-            place, logits = inputs, forward(inputs)
-            region = expand_mask(mask, inputs)
+            place, region = inputs, expand_mask(mask, inputs)
         else:
-            logits, kept = with_layers(forward, inputs, [layer])
             place = kept[layer]
             if place.ndim != 4:
                 raise LayerError(

@@ -10,7 +10,6 @@ from ..batch import Logits
 from ..errors import GraphError, LayerError, ShapeError
 from ..layers import with_layers
 from ..target import Target, target_values
-from .gradients import gradient_of
 
 __all__ = ["activation_map", "class_activation_map", "grad_cam", "layer_activation", "min_max_normalised"]
 
@@ -184,7 +183,7 @@ def class_activation_map(activation: Tensor, values: Tensor, *, relu: bool = Tru
         Keep the positive part only.
     exact : bool
         Whether the channels' weights can themselves be differentiated, which takes a second
-        derivative; else they are constants, and the graph above the layer is used up.
+        derivative; else they are constants. The graph above the layer can be used again either way.
 
     Returns
     -------
@@ -217,8 +216,17 @@ def class_activation_map(activation: Tensor, values: Tensor, *, relu: bool = Tru
             "The activation must carry a gradient; it does not. Inputs that are floating point and require one, "
             "or weights that do, before the layer give it one."
         )
-    weights = gradient_of(values, activation, create_graph=exact).mean(dim=(2, 3), keepdim=True)
-    maps = (weights * activation).sum(dim=1)
+    slopes = None
+    if values.requires_grad:
+        (slopes,) = torch.autograd.grad(
+            values.sum(), activation, create_graph=exact, retain_graph=True, allow_unused=True
+        )
+    if slopes is None:
+        raise GraphError(
+            "The values must depend on the activation through autograd; they do not. Does the forward pass detach, "
+            "round, or run under `torch.no_grad` behind the layer?"
+        )
+    maps = (slopes.mean(dim=(2, 3), keepdim=True) * activation).sum(dim=1)
     return maps.relu() if relu else maps
 
 

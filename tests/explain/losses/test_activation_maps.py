@@ -49,7 +49,7 @@ def cells_hit(mask, side):
 
 
 class TestRightReasonsGradCam(LossTests):
-    loss = RightReasonsGradCam(weight=0.7, layer="conv")
+    loss = RightReasonsGradCam(weight=0.7, layer="conv", exact=True)
 
     def by_the_paper(self, net, inputs, label, irrelevant, relevant):
         """‖m ⊙ norm01(Grad-CAM of the largest logit)‖²."""
@@ -58,7 +58,7 @@ class TestRightReasonsGradCam(LossTests):
 
 
 class TestRightReasonsGradCamOfThePositivePart(LossTests):
-    loss = RightReasonsGradCam(weight=0.7, layer="conv", target="label_logit", relu=True)
+    loss = RightReasonsGradCam(weight=0.7, layer="conv", target="label_logit", relu=True, exact=True)
 
     def by_the_paper(self, net, inputs, label, irrelevant, relevant):
         """The same of the label's logit, without the negative part."""
@@ -95,7 +95,7 @@ class OnACoarserGrid(LossTests):
 
 
 class TestRightReasonsGradCamOnACoarserGrid(OnACoarserGrid):
-    loss = RightReasonsGradCam(weight=0.7, layer="features")
+    loss = RightReasonsGradCam(weight=0.7, layer="features", exact=True)
 
     def by_the_paper(self, net, inputs, label, irrelevant, relevant):
         level = norm01(grad_cam_by_differences(net, inputs, max, "features"))
@@ -103,7 +103,7 @@ class TestRightReasonsGradCamOnACoarserGrid(OnACoarserGrid):
 
 
 class TestHint(LossTests):
-    loss = Hint(weight=0.7, layer="conv")
+    loss = Hint(weight=0.7, layer="conv", exact=True)
 
     def by_the_paper(self, net, inputs, label, irrelevant, relevant):
         """MSE(norm01(Grad-CAM of the label), r)."""
@@ -112,7 +112,7 @@ class TestHint(LossTests):
 
 
 class TestHintOnACoarserGrid(OnACoarserGrid):
-    loss = Hint(weight=0.7, layer="features")
+    loss = Hint(weight=0.7, layer="features", exact=True)
 
     def by_the_paper(self, net, inputs, label, irrelevant, relevant):
         level = norm01(grad_cam_by_differences(net, inputs, lambda logits: logits[label], "features"))
@@ -120,7 +120,7 @@ class TestHintOnACoarserGrid(OnACoarserGrid):
 
 
 class TestHintByRank(LossTests):
-    loss = Hint(weight=0.7, layer="conv", compare="rank", relu=True)
+    loss = Hint(weight=0.7, layer="conv", compare="rank", relu=True, exact=True)
 
     def by_the_paper(self, net, inputs, label, irrelevant, relevant):
         """Mean over (marked p, other q) of |ĉ_q − ĉ_p| where they are in the wrong order."""

@@ -143,8 +143,8 @@ def test_the_irrelevant_side_is_the_relevant_one_of_the_complement():
     net = linear(1.0, 2.0, 3.0, -1.0)
     batch = Batch(torch.rand(3, 4), torch.tensor([0, 0, 0]))
     mask = torch.tensor([[1, 0, 0, 1], [0, 1, 0, 0], [1, 1, 1, 0]], dtype=torch.bool)
-    blamed = Energy(of="irrelevant")(net, batch, Rationale(irrelevant=mask))
-    torch.testing.assert_close(Energy()(net, batch, Rationale(relevant=~mask)), blamed)
+    blamed = Energy(1.0, of="irrelevant")(net, batch, Rationale(irrelevant=mask))
+    torch.testing.assert_close(Energy(1.0)(net, batch, Rationale(relevant=~mask)), blamed)
 
 
 def test_energy_is_what_is_measured_as_mass():
@@ -155,7 +155,7 @@ def test_energy_is_what_is_measured_as_mass():
     leaf = inputs.clone().requires_grad_()
     (slope,) = torch.autograd.grad(net(leaf)[torch.arange(5), labels].sum(), leaf)
     expected = mass_on_mask(slope, mask, part="positive")
-    loss = Energy(of="irrelevant", attribution="input_gradient")
+    loss = Energy(1.0, of="irrelevant", attribution="input_gradient")
     torch.testing.assert_close(loss(net, Batch(inputs, labels), Rationale(irrelevant=mask)).detach(), expected)
 
 
@@ -172,8 +172,8 @@ def test_channels_add_up_before_the_positive_part():
     """A place of which one channel speaks for and another as loudly against says nothing."""
     net = nn.Sequential(nn.Flatten(), linear(1.0, 1.0, -1.0, 2.0))
     batch = Batch(torch.ones(1, 2, 1, 2), torch.tensor([0]))
-    assert Energy()(net, batch, both([[0, 1]])).item() == 0.0
-    assert Energy()(net, batch, both([[1, 0]])).item() == 1.0
+    assert Energy(1.0)(net, batch, both([[0, 1]])).item() == 0.0
+    assert Energy(1.0)(net, batch, both([[1, 0]])).item() == 1.0
 
 
 def test_a_mask_may_have_channels_and_any_of_them_marks_the_place():
@@ -191,11 +191,11 @@ def test_tokens_can_be_guided_at_a_layer_that_lays_them_out():
     )
     tokens = Batch(torch.randint(0, 10, (3, 4)), torch.tensor([0, 1, 1]))
     marks = both(*[[[1, 1, 1, 0, 0, 0]]] * 3)
-    penalty = Energy(layer="3")(net, tokens, marks)
+    penalty = Energy(1.0, layer="3")(net, tokens, marks)
     assert ((penalty >= 0) & (penalty <= 1)).all()
     assert (penalty > 0).any()
     with pytest.raises(KindError, match=r"got torch.int64"):
-        Energy()(net, tokens, marks)
+        Energy(1.0)(net, tokens, marks)
 
 
 def test_a_layer_without_places_is_refused():
@@ -243,7 +243,7 @@ def test_rows_with_only_the_other_mask_cost_nothing():
     net, batch = linear(1.0, 2.0), Batch(torch.ones(2, 2), torch.tensor([0, 0]))
     left = torch.tensor([[True, False], [False, False]])
     said = Rationale(irrelevant=left, relevant=left.flip(0))
-    assert Energy()(net, batch, said)[0].item() == 0.0
-    assert Energy()(net, batch, said)[1].item() > 0
-    assert Energy(of="irrelevant")(net, batch, said)[1].item() == 0.0
-    assert Energy(of="irrelevant")(net, batch, said)[0].item() > 0
+    assert Energy(1.0)(net, batch, said)[0].item() == 0.0
+    assert Energy(1.0)(net, batch, said)[1].item() > 0
+    assert Energy(1.0, of="irrelevant")(net, batch, said)[1].item() == 0.0
+    assert Energy(1.0, of="irrelevant")(net, batch, said)[0].item() > 0
