@@ -35,9 +35,9 @@ class AverageRobust(RationaleLoss):
     weight : float or "auto"
         Factor of the penalty, for a mean over annotated rows; 1 counts it as much as the task loss.
     epsilon : float
-        Size of the noise in the unit of the inputs: half-width if uniform, standard deviation if
-        gaussian. What is marked should drown in it: half the range of the inputs, or more.
-    noise : {"uniform", "gaussian"}
+        Size of the noise in the unit of the inputs: standard deviation if gaussian, half-width if
+        uniform. What is marked should drown in it: the whole range of the inputs, 1 if they lie in [0, 1].
+    noise : {"gaussian", "uniform"}
         How ξ is distributed, each element by itself. Drawn from torch's global generator.
     clip : tuple of two floats or None
         Range of valid inputs, to which noisy elements are cut; ``(0, 1)`` for pixels in [0, 1].
@@ -66,13 +66,13 @@ class AverageRobust(RationaleLoss):
     >>> batch = Batch(torch.tensor([[1.0, 2.0], [1.0, 2.0]]), torch.tensor([0, 0]))
     >>> marks = Rationale(irrelevant=torch.tensor([[True, False], [False, True]]))
     >>> _ = torch.manual_seed(0)
-    >>> AverageRobust()(lambda x: x * torch.tensor([0.0, 1.0]), batch, marks).detach()
+    >>> AverageRobust(noise="uniform", epsilon=0.5)(lambda x: x * torch.tensor([0.0, 1.0]), batch, marks).detach()
     tensor([2.1269, 1.8106])
     """
 
     weight: Weight = 1.0
-    epsilon: float = 0.5
-    noise: str = "uniform"
+    epsilon: float = 1.0
+    noise: str = "gaussian"
     clip: Clip = None
 
     passes: ClassVar[str] = "1 F + 1 B on annotated rows"
@@ -110,7 +110,8 @@ class AdversarialRobust(RationaleLoss):
     weight : float or "auto"
         Factor of the penalty, for a mean over annotated rows; 1 counts it as much as the task loss.
     epsilon : float
-        How far a marked element may move, in the unit of the inputs.
+        How far a marked element may move, in the unit of the inputs; half the range of inputs in
+        [0, 1] is a good start.
     steps : int
         K.
     step : float or None

@@ -33,9 +33,11 @@ class RobustRightReasons(RationaleLoss):
     Attributes
     ----------
     weight : float or "auto"
-        Factor of the penalty, for a mean over annotated rows.
+        Factor of the penalty, for a mean over annotated rows. From 10 to 100 a net fooled by a swatch
+        on digits learnt about as much; `epsilon` mattered more.
     epsilon : float
-        How far a marked element may move, in the unit of the inputs. At 0 the penalty is twice the
+        How far a marked element may move, in the unit of the inputs; half the range of inputs in
+        [0, 1] is a good start. At 0 the penalty is twice the
         mean magnitude of the gradient on the mark.
     clip : tuple of two floats or None
         Range of valid inputs; see `AverageRobust`.
@@ -69,14 +71,16 @@ class RobustRightReasons(RationaleLoss):
     >>> batch = Batch(torch.tensor([[1.0, 2.0], [1.0, 2.0]]), torch.tensor([0, 0]))
     >>> marks = Rationale(irrelevant=torch.tensor([[True, False], [False, True]]))
     >>> RobustRightReasons(weight=1.0)(net, batch, marks).detach()
-    tensor([0.0000, 0.8804])
+    tensor([0.0000, 0.8709])
     """
 
-    weight: Weight = 1.0
-    epsilon: float = 0.1
+    weight: Weight = 10.0
+    epsilon: float = 0.5
     clip: Clip = None
 
-    passes: ClassVar[str] = "2 F + 2 B by intervals, differentiated again, on annotated rows"
+    passes: ClassVar[str] = (
+        "2 F + 2 B by intervals, differentiated again, on annotated rows: about 6–10 × a plain step in all"
+    )
     source: ClassVar[str] = "Ghitu, Piratla, Wicker 2025"
 
     def __post_init__(self) -> None:
@@ -136,13 +140,13 @@ class SampledRightReasons(RationaleLoss):
     >>> batch = Batch(torch.tensor([[1.0, 2.0], [1.0, 2.0]]), torch.tensor([0, 0]))
     >>> marks = Rationale(irrelevant=torch.tensor([[True, False], [False, True]]))
     >>> _ = torch.manual_seed(0)
-    >>> penalty = SampledRightReasons(epsilon=1.0)(lambda x: x * torch.tensor([0.0, 1.0]), batch, marks)
+    >>> penalty = SampledRightReasons()(lambda x: x * torch.tensor([0.0, 1.0]), batch, marks)
     >>> penalty[0].item(), penalty[1].item() > 0
     (0.0, True)
     """
 
-    weight: Weight = 1.0
-    epsilon: float = 0.1
+    weight: Weight = 10.0
+    epsilon: float = 0.5
     samples: int = 3
     clip: Clip = None
 

@@ -29,7 +29,7 @@ def place_of(inputs):
 
 
 class TestAverageRobust(LossTests):
-    loss = AverageRobust(weight=0.7, epsilon=0.4)
+    loss = AverageRobust(weight=0.7, epsilon=0.4, noise="uniform")
 
     def by_the_paper(self, net, inputs, label, irrelevant, relevant):
         """CE(y, f(x + m ⊙ ξ)), ξ uniform."""

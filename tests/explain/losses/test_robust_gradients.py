@@ -132,7 +132,7 @@ def test_without_room_the_bounds_are_twice_the_gradient(net, batch):
     points = batch.inputs.clone().requires_grad_()
     (gradient,) = torch.autograd.grad(nn.functional.cross_entropy(net(points), batch.labels, reduction="sum"), points)
     expected = 2 * gradient.abs().flatten(1).mean(dim=1)
-    torch.testing.assert_close(RobustRightReasons(epsilon=0.0)(net, batch, MARKED).detach(), expected)
+    torch.testing.assert_close(RobustRightReasons(1.0, epsilon=0.0)(net, batch, MARKED).detach(), expected)
 
 
 def test_without_room_nothing_changes(net, batch):
