@@ -270,6 +270,25 @@ def test_tensors_made_of_weights_outside_of_the_module_are_refused(inputs):
         propagate(Hides(), Traced(inputs), RULES)
 
 
+def test_parameters_kept_in_a_list_are_followed_too(inputs):
+    class Listed(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.scale = nn.Parameter(torch.tensor(2.0))
+            self.all = [self.scale]
+
+        def forward(self, x):
+            return x * self.all[0]
+
+    module = Listed()
+    assert torch.equal(propagate(module, Traced(inputs), RULES).value, inputs * 2)
+    with torch.no_grad():
+        module.scale.fill_(3.0)
+    found = propagate(module, Traced(inputs), RULES).value
+    assert torch.equal(found, inputs * 3)
+    assert found.requires_grad
+
+
 def test_a_module_that_takes_two_tensors_or_returns_two_is_refused(inputs):
     class Two(nn.Module):
         def forward(self, x, y):
