@@ -282,7 +282,8 @@ def _in_place(node: fx.Node, layer: nn.Module | None) -> bool:
         return False
     if layer is not None:
         return getattr(layer, "inplace", False) is True
-    if node.kwargs.get("inplace") is True or node.target in (operator.iadd, operator.isub, operator.imul, operator.itruediv):
+    augmented = (operator.iadd, operator.isub, operator.imul, operator.itruediv)
+    if node.kwargs.get("inplace") is True or node.target in augmented:
         return True
     name = str(getattr(node.target, "__name__", node.target))
     return name.endswith("_") and not name.endswith("__")
