@@ -1,0 +1,113 @@
+"""``python -m benchmarks.rationales``: measure the cells that are not on record, and print the table.
+
+Resumable cell by cell, and safe to run twice at the same time: ``--shard 1/2`` and ``--shard 2/2`` share the work.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from workbench.errors import RunError
+
+from .methods import METHODS, SCHEDULES
+from .results import RESULTS, Results
+from .runs import fitted, judge, settings_of, step_cost
+from .table import as_markdown
+from .tasks import ROOT, TASKS, task
+from .tuning import settings_kept
+
+__all__ = ["cells", "main", "measure", "results_kept"]
+
+SEEDS = {0: 5, 1: 5, 2: 5, 3: 3}
+KEY = ("data", "net", "method", "seed")
+
+
+def results_kept(folder: Path = RESULTS) -> Results:
+    """Return the file of the table's records."""
+    return Results(folder / "rationales.json", KEY, "python -m benchmarks.rationales")
+
+
+def cells() -> Iterator[dict[str, Any]]:
+    """Yield the cells of the whole table: cheap data first, and seed by seed, so that a part is a table too."""
+    for seed in range(max(SEEDS.values())):
+        for data, net in SCHEDULES:
+            for method in METHODS.values():
+                pictures = data.startswith("decoy")
+                # The large net is for the typology's rows; see typology.py.
+                if net == "conv5" or net not in method.nets or (method.images and not pictures):
+                    continue
+                if seed < SEEDS[method.tier]:
+                    yield {"data": data, "net": net, "method": method.name, "seed": seed}
+
+
+def measure(
+    data: str, net: str, method: str, seed: int, weight: float | None, root: Path, epochs: float | None = None
+) -> dict[str, Any]:
+    """Train and judge one cell."""
+    one = task(data, seed, root)
+    begin = time.process_time()
+    settings = settings_of(data, net, method, weight, one, len(one.train), seed=seed, epochs=epochs)
+    record = {
+        "data": data, "net": net, "method": method, "seed": seed, "weight": weight,
+        "steps": settings.steps, "batch_size": settings.batch_size, "lr": settings.lr,
+    }  # fmt: skip
+    try:
+        model = fitted(data, net, method, weight, one, one.train, seed=seed, epochs=epochs)
+    except RunError as error:
+        return {**record, "failed": str(error).split(".")[0], "seconds": round(time.process_time() - begin, 1)}
+    trained = time.process_time() - begin
+    figures = judge(model, one, seed).as_dict()
+    return {**record, **figures, "step_cost": round(step_cost(one, net, settings), 2), "seconds": round(trained, 1)}
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the benchmark from the command line."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.rationales", description=__doc__)
+    parser.add_argument("--data", action="append", choices=TASKS)
+    parser.add_argument("--net", action="append", choices=("mlp", "cnn"))
+    parser.add_argument("--method", action="append", choices=METHODS)
+    parser.add_argument("--seed", action="append", type=int)
+    parser.add_argument("--root", type=Path, default=ROOT, help="folder with mnist/ and fashion_mnist/")
+    parser.add_argument("--results", type=Path, default=RESULTS, help="folder of the records")
+    parser.add_argument("--shard", default="1/1", metavar="I/N", help="measure every N-th of the missing cells")
+    parser.add_argument("--epochs", type=float, help="other than the table's: to see that it runs")
+    parser.add_argument("--fresh", action="store_true", help="measure again what is on record")
+    parser.add_argument("--table", action="store_true", help="print what is on record, and measure nothing")
+    asked = parser.parse_args(arguments)
+    torch.set_num_threads(1)  # such nets are too small for two
+    results, chosen = results_kept(asked.results), settings_kept()
+    mine, shards = (int(number) for number in asked.shard.split("/"))
+    wanted = [
+        cell for cell in cells()
+        if all(not getattr(asked, name) or cell[name] in getattr(asked, name) for name in KEY)
+    ]  # fmt: skip
+    begin = time.perf_counter()
+    for number, cell in enumerate(wanted):
+        if asked.table or number % shards != mine - 1 or (results.find(**cell) and not asked.fresh):
+            continue
+        weight, method = None, METHODS[cell["method"]]
+        if method.start is not None or method.like is not None:
+            found = chosen.find(data=cell["data"], net=cell["net"], method=method.like or method.name)
+            if found is None:
+                print(f"{cell}: no weight chosen yet; run python -m benchmarks.rationales.tuning", file=sys.stderr)
+                continue
+            weight = found["weight"]
+        record = measure(**cell, weight=weight, root=asked.root, epochs=asked.epochs)
+        results.keep(record)
+        shown = record.get("failed") or f"decoy {record['decoy_test']:.4f}, cost {record['step_cost']}"
+        print(f"{' '.join(map(str, cell.values()))}: {shown} [{record['seconds']} s]", file=sys.stderr, flush=True)
+    print(as_markdown(list(results)))
+    total = sum(record["seconds"] for record in results)
+    print(f"\nTime: {time.perf_counter() - begin:.0f} s now; {total / 3600:.2f} CPU hours of training for all records.")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
