@@ -1,9 +1,10 @@
 """Named layers of a model: what they give, and the model held still while it is explained."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from difflib import get_close_matches
 from typing import Any
+from weakref import WeakSet
 
 import torch
 from torch import Tensor, nn
@@ -57,10 +58,18 @@ def with_layers(forward: Logits, inputs: Tensor, names: Sequence[str]) -> tuple[
             "Pass the module itself."
         )
     kept: dict[str, Tensor] = {}
-    with ExitStack() as hooks:
-        for name in dict.fromkeys(names):
-            hooks.callback(_attach(forward, name, kept).remove)
-        logits = forward(inputs)
+    # A later in-place operation would overwrite what is kept, unless the model goes on with a copy; a
+    # copy costs as much as a small layer, so that it is made only where it is needed.
+    copies = (
+        forward in _OVERWRITES
+        or torch.is_inference_mode_enabled()  # where no changes are counted
+        or any(getattr(part, "inplace", False) for part in forward.modules())
+    )
+    changes: dict[str, int] = {}
+    logits = _run(forward, inputs, names, kept, changes, copies=copies)
+    if any(kept[name]._version > count for name, count in changes.items()):
+        _OVERWRITES.add(forward)
+        logits = _run(forward, inputs, names, kept, {}, copies=True)
     missing = [name for name in names if name not in kept]
     if missing:
         raise LayerError(
@@ -192,19 +201,42 @@ def twice_differentiable(forward: Logits) -> Iterator[None]:
         yield
 
 
-def _attach(module: nn.Module, name: str, kept: dict[str, Tensor]) -> torch.utils.hooks.RemovableHandle:
-    """Hook one layer so that its activation lands in `kept`."""
+# Modules seen to overwrite activations outside of layers that say so: `x += skip`.
+_OVERWRITES: WeakSet[nn.Module] = WeakSet()
 
-    def keep(part: nn.Module, inputs: Any, activation: Any) -> Tensor:
-        if not isinstance(activation, Tensor):
-            raise LayerError(f"Layer {name!r} must give a tensor to be kept; it gives {type(activation).__name__}.")
-        if torch.is_grad_enabled() and activation.is_floating_point() and not activation.requires_grad:
-            # Of frozen weights on token ids, say: what follows can still be differentiated by it.
-            activation = activation.detach().requires_grad_()
-        kept[name] = activation
-        # The model goes on with a copy: a later in-place operation, `x += skip` or
-        # ReLU(inplace=True), would else overwrite what is kept.
-        copied: Tensor = activation.clone()
-        return copied
 
-    return named_layer(module, name).register_forward_hook(keep)
+def _run(
+    module: nn.Module,
+    inputs: Tensor,
+    names: Sequence[str],
+    kept: dict[str, Tensor],
+    changes: dict[str, int],
+    *,
+    copies: bool,
+) -> Tensor:
+    """Run a module with hooks that keep the layers named; return the logits.
+
+    `kept` gets the activations, `changes` how often each had been changed in place, if there are no copies.
+    """
+
+    def keeping(name: str) -> Callable[[nn.Module, Any, Any], Tensor]:
+        def keep(part: nn.Module, inputs: Any, activation: Any) -> Tensor:
+            if not isinstance(activation, Tensor):
+                raise LayerError(f"Layer {name!r} must give a tensor to be kept; it gives {type(activation).__name__}.")
+            given: Tensor = activation
+            if torch.is_grad_enabled() and given.is_floating_point() and not given.requires_grad:
+                # Of frozen weights on token ids, say: what follows can still be differentiated by it.
+                given = given.detach().requires_grad_()
+            kept[name] = given
+            if copies:
+                return given.clone()
+            changes[name] = given._version
+            return given
+
+        return keep
+
+    with ExitStack() as hooks:
+        for name in dict.fromkeys(names):
+            hooks.callback(named_layer(module, name).register_forward_hook(keeping(name)).remove)
+        logits: Tensor = module(inputs)
+    return logits

@@ -9,6 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+import explain
+
 from .errors import ClassifierError, LayerError
 
 __all__ = ["Classifier", "check_classifier", "to_unit_interval"]
@@ -132,18 +134,8 @@ class Classifier:
         ClassifierError
             If the module does not return one logit per row and class.
         """
-        logits: Any = self.module(inputs)
-        if not isinstance(logits, Tensor):
-            raise ClassifierError(
-                f"The module must return a tensor of logits; got {type(logits).__name__}. "
-                "Wrap it in a module that picks the logits."
-            )
-        if tuple(logits.shape) != (len(inputs), len(self.classes)):
-            raise ClassifierError(
-                f"The module must return one logit per row and class, shape ({len(inputs)}, "
-                f"{len(self.classes)}) for the {len(self.classes)} classes named; got {tuple(logits.shape)} "
-                f"for inputs of shape {tuple(inputs.shape)}."
-            )
+        logits: Tensor = self.module(inputs)
+        self._check_logits(logits, inputs)
         return logits
 
     def with_layers(self, inputs: Tensor, names: Sequence[str]) -> tuple[Tensor, dict[str, Tensor]]:
@@ -172,18 +164,20 @@ class Classifier:
         ClassifierError
             As for a call.
         """
+        wanted = {name: self._resolved(name) for name in dict.fromkeys(names)}
+        inner = [layer for layer in wanted.values() if layer is not None]
         kept: dict[str, Tensor] = {}
         with ExitStack() as hooks:
-            for name in dict.fromkeys(names):
-                hooks.callback(self._attach(name, kept).remove)
-            logits = self(inputs)
-        missing = [name for name in names if name not in kept]
-        if missing:
-            raise LayerError(
-                f"Layer {missing[0]!r} must run in the forward pass to be kept; it did not. "
-                "Ask for the layers inside it, or for another one."
-            )
-        return logits, kept
+            if len(inner) < len(wanted):
+                hooks.callback(self._keep_embedding(kept).remove)
+            try:
+                logits, layers = explain.with_layers(self.module, inputs, inner)
+            except explain.LayerError as error:
+                raise LayerError(str(error)) from error
+        self._check_logits(logits, inputs)
+        if len(inner) < len(wanted) and not kept:
+            raise LayerError("The last torch.nn.Linear must run to give the embedding; it did not. Name another layer.")
+        return logits, {name: kept[EMBEDDING] if layer is None else layers[layer] for name, layer in wanted.items()}
 
     @contextmanager
     def evaluating(self) -> Iterator["Classifier"]:
@@ -262,27 +256,42 @@ class Classifier:
         guess = f"; did you mean {near[0]!r}?" if near else "."
         raise LayerError(f"No layer {name!r} in this {type(self.module).__name__}{guess} It has: {', '.join(names)}.")
 
-    def _attach(self, name: str, kept: dict[str, Tensor]) -> torch.utils.hooks.RemovableHandle:
-        """Hook one layer so that its activation lands in `kept`."""
+    def _resolved(self, name: str) -> str | None:
+        """Return the name of a layer inside the module; None for the default embedding, which is an input."""
+        if name != EMBEDDING:
+            self._find(name)
+            return name
+        return self._embedding
 
-        def keep(activation: Any) -> Tensor:
-            if not isinstance(activation, Tensor):
-                raise LayerError(f"Layer {name!r} must give a tensor to be kept; it gives {type(activation).__name__}.")
-            kept[name] = activation
-            # The module goes on with a copy: a later in-place operation, `x += skip` or
-            # ReLU(inplace=True), would else overwrite what is kept.
-            return activation.clone()
+    def _keep_embedding(self, kept: dict[str, Tensor]) -> torch.utils.hooks.RemovableHandle:
+        """Hook the last linear layer so that its input lands in `kept`."""
+        linear = [part for part in self.module.modules() if isinstance(part, nn.Linear)]
+        if not linear:
+            raise LayerError(
+                "The default embedding is the input of the last torch.nn.Linear, and this "
+                f"{type(self.module).__name__} has none; name a layer: Classifier(..., embedding='...')."
+            )
 
-        if name == EMBEDDING and self._embedding is None:
-            linear = [part for part in self.module.modules() if isinstance(part, nn.Linear)]
-            if not linear:
-                raise LayerError(
-                    "The default embedding is the input of the last torch.nn.Linear, and this "
-                    f"{type(self.module).__name__} has none; name a layer: Classifier(..., embedding='...')."
-                )
-            return linear[-1].register_forward_pre_hook(lambda part, inputs: (keep(inputs[0]), *inputs[1:]))
-        layer = self._find(self._embedding if name == EMBEDDING and self._embedding else name)
-        return layer.register_forward_hook(lambda part, inputs, output: keep(output))
+        def keep(part: nn.Module, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
+            kept[EMBEDDING] = inputs[0]
+            # The layer goes on with a copy, so that nothing later can overwrite what is kept.
+            return (inputs[0].clone(), *inputs[1:])
+
+        return linear[-1].register_forward_pre_hook(keep)
+
+    def _check_logits(self, logits: Any, inputs: Tensor) -> None:
+        """Raise unless there is one logit for each row and class."""
+        if not isinstance(logits, Tensor):
+            raise ClassifierError(
+                f"The module must return a tensor of logits; got {type(logits).__name__}. "
+                "Wrap it in a module that picks the logits."
+            )
+        if tuple(logits.shape) != (len(inputs), len(self.classes)):
+            raise ClassifierError(
+                f"The module must return one logit per row and class, shape ({len(inputs)}, "
+                f"{len(self.classes)}) for the {len(self.classes)} classes named; got {tuple(logits.shape)} "
+                f"for inputs of shape {tuple(inputs.shape)}."
+            )
 
 
 def check_classifier(model: object) -> None:

@@ -42,7 +42,7 @@ LIKE = {
 }
 # Iris-cancer has 16 rows to hold out: as many draws of it are averaged.
 DRAWS = {"iris-cancer": 12}
-FARTHEST = 1e4  # from the first guess, up and down
+FARTHEST = {10.0: 1e3, 3.0: 30.0}  # from the first guess, up and down, by the factor of a step
 EQUAL = 0.001
 
 
@@ -91,7 +91,7 @@ def choose(start: float, factor: float, tried: Callable[[float], float]) -> tupl
     for step in (factor, 1 / factor):
         weight, missed = start, 0
         # By tens, one step that does not help is forgiven: a score can be flat, or have a dent.
-        while missed < (2 if factor == 10 else 1) and 1 / FARTHEST < weight / start < FARTHEST:
+        while missed < (2 if factor == 10 else 1) and 1 / FARTHEST[factor] < weight / start < FARTHEST[factor]:
             best, weight = max(scores.values()), weight * step
             missed = 0 if look(weight) > best else missed + 1
     if factor == 10:
