@@ -2,7 +2,8 @@
 
 The tour: `DataPanel` holds images, text, embeddings and predictions as lazy columns; `Classifier` says how a
 torch module is fed and what its outputs are called; `predict` and `attribute` give columns; `fit` and `finetune`
-train; `compare` tells what changed; `open` and `save` keep panels on disk; `datasets` has data to try it on.
+train, with any of `losses`; `compare` tells what changed; `open` and `save` keep panels on disk; `datasets` has
+data to try it on.
 """
 
 from columns import (
@@ -16,6 +17,7 @@ from columns import (
     TextColumn,
     keep_results,
 )
+from explain import losses
 
 from . import datasets
 from .attribute import attribute
@@ -66,6 +68,7 @@ __all__ = [
     "finetune",
     "fit",
     "keep_results",
+    "losses",
     "open",
     "predict",
     "recipe",

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import inspect
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 __all__ = ["attribute"]
 
 _TARGETS = ("max_log_probability", "log_probabilities", "max_logit")  # those that need no labels
+_SHARED = ("forward", "inputs", "target", "labels")
 
 
 @dataclass(frozen=True)
@@ -32,26 +34,32 @@ class _Explained:
     classifier: Classifier
     method: str
     target: Any
+    settings: tuple[tuple[str, Any], ...]
 
     def __call__(self, batch: Tensor) -> Tensor:
-        return explain_attribute(
-            self.classifier, self.classifier.prepare(batch), self.method, target=self.target
-        ).scores
+        inputs = self.classifier.prepare(batch)
+        settings = {name: _on(value, inputs.device) for name, value in self.settings}
+        found = explain_attribute(self.classifier, inputs, self.method, target=self.target, **settings).scores
+        return found.detach()
 
     def on(self, device: torch.device) -> _Explained:
         """Return the same on a device; the user's own module is never moved."""
         module = copy_on(self.classifier.module, device)
         return (
-            self
-            if module is self.classifier.module
-            else _Explained(self.classifier.with_module(module), self.method, self.target)
+            self if module is self.classifier.module else replace(self, classifier=self.classifier.with_module(module))
         )
 
     def stable_name(self) -> str | None:
         """Return a name under which another process finds the same attributions."""
         names = [importable_name(self.classifier.module), importable_name(self.classifier.preprocess)]
-        plain = isinstance(self.target, (str, int))
-        return f"{names} {self.method} {self.target}" if plain and None not in names else None
+        said = [self.target, *(value for _, value in self.settings)]
+        plain = all(value is None or isinstance(value, (str, int, float)) for value in said)
+        return f"{names} {self.method} {self.target} {self.settings}" if plain and None not in names else None
+
+
+def _on(value: Any, device: torch.device) -> Any:
+    """Move a setting that is a tensor to the device of the model."""
+    return value.to(device) if isinstance(value, Tensor) else value
 
 
 def attribute(
@@ -59,9 +67,10 @@ def attribute(
     model: Classifier,
     method: str = "input_gradient",
     *,
-    target: str | int = "max_log_probability",
+    target: str | int | None = None,
     batch_size: int | None = None,
     device: str = "auto",
+    **settings: Any,
 ) -> TensorColumn:
     """Return what a classifier looked at, as a lazy column with the shape of the model's inputs.
 
@@ -73,11 +82,24 @@ def attribute(
         What is explained.
     method : str
         One of `explain.METHODS`.
-    target : str or int
-        Which number is explained; see `explain.target_values`. The default, the log-probability of the
-        predicted class, needs no labels. A class name means the logit of that class.
+    target : str, int or None
+        Which number is explained; see `explain.target_values`. None is the method's own default, which needs
+        no labels: mostly the log-probability of the predicted class. A class name means the logit of that class.
     batch_size, device
         As for `workbench.predict`.
+    **settings
+        Of the method: ``steps=`` for integrated gradients, ``layer=`` for Grad-CAM; see `explain.attribute`. (The
+        method's own ``batch_size``, rows × samples in a pass, goes by the name ``pass_size``.)
+
+    Returns
+    -------
+    TensorColumn
+        Scores of the shape of the model's inputs; of one channel for methods that ask a layer.
+
+    Raises
+    ------
+    PanelError
+        If there is no such target, or the method has no such setting.
 
     Examples
     --------
@@ -93,11 +115,17 @@ def attribute(
     method_named(method)  # told here, not when the first row is computed
     if isinstance(target, str) and target in model.classes:
         target = model.classes.index(target)
-    if target not in (_TARGETS if isinstance(target, str) else range(len(model.classes))):
+    if target is not None and target not in (_TARGETS if isinstance(target, str) else range(len(model.classes))):
         raise PanelError(
             f"A target must be one of {', '.join(_TARGETS)}, or a class ({', '.join(model.classes)}); got {target!r}."
         )
+    known = [name for name in inspect.signature(method_named(method)).parameters if name not in _SHARED]
+    offered = ["pass_size" if name == "batch_size" else name for name in known]
+    for name in settings:
+        if name not in offered:
+            raise PanelError(f"Method {method!r} has no setting {name!r}; it has: {', '.join(offered) or 'none'}.")
+    said = tuple(sorted(("batch_size" if name == "pass_size" else name, value) for name, value in settings.items()))
     column: TensorColumn = panel[model.on].map(
-        _Explained(model, method, target), to=TensorColumn, batched=True, batch_size=batch_size, device=device
+        _Explained(model, method, target, said), to=TensorColumn, batched=True, batch_size=batch_size, device=device
     )
     return column

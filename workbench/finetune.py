@@ -20,7 +20,7 @@ from .errors import PanelError, RunError
 from .guard import Draw
 from .infer import as_column
 from .progress import Progress
-from .recipes import recipe
+from .recipes import FINE_TUNE, recipe
 from .record import Training, TrainingSettings
 from .schedule import hold_out
 from .training import train
@@ -100,7 +100,7 @@ def finetune(
     held_out : float
         Share of the rows to choose the state by.
     settings : TrainingSettings, optional
-        Steps, batch size, learning rate, losses; those of the digits recipe if left out.
+        Steps, batch size, learning rate, losses; `recipes.FINE_TUNE` if left out: 120 steps of 256 rows.
     progress : bool or callable
         Show a bar, or be told of each step.
     **changes
@@ -130,7 +130,7 @@ def finetune(
             "A fine-tune needs at least one row with a mask of what must not matter; every mask is empty or null."
         )
     units = np.arange(len(panel)) if source is None else panel[source].to_numpy()
-    chosen = _changed(settings or recipe("digits").fine_tune, changes)
+    chosen = _changed(settings or FINE_TUNE, changes)
     kept, held = hold_out(units, held_out, chosen.seed)
     draw = _drawing(model, panel, label, column)
     return train(model, draw, kept, chosen, validation=held, progress=progress)

@@ -108,9 +108,9 @@ def fine_tune(
     draw: Draw,
     rows: NDArray[np.int64] | int,
     *,
-    steps: int = 300,
-    batch_size: int = 128,
-    lr: float = 4e-3,
+    steps: int = 120,
+    batch_size: int = 256,
+    lr: float = 6e-3,
     seed: int = 0,
     loss: RationaleLoss | None = RightReasons(weight=0.02),  # noqa: B008 - frozen
     counterexamples: Counterexample | None = Swap(),  # noqa: B008 - frozen

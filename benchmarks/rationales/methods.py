@@ -31,7 +31,7 @@ __all__ = ["METHODS", "SCHEDULES", "Method", "schedule"]
 
 # Epochs and peak learning rate of every training of a net on these data, all methods alike but the rows "… long".
 SCHEDULES = {
-    ("iris-cancer", "mlp"): (300, 5e-3),
+    ("iris-cancer", "mlp"): (150, 1e-2),
     ("decoy-digits", "mlp"): (20, 3e-3),
     ("toy-corners", "mlp"): (10, 5e-3),
     ("toy-top", "mlp"): (10, 5e-3),
@@ -135,6 +135,7 @@ METHODS = {
         Method("rrr", 1, _loss(RightReasons), 0.2),
         Method("ce-grey long", 1, lambda weight, net, task: {"counterexamples": Grey()}, longer=3.0, images=True),
         Method("rrr long", 1, _loss(RightReasons), None, ("mlp",), True, longer=2.0, like="rrr"),
+        Method("rrr-signs", 1, _loss(RightReasons, target="random_sign_logits"), 0.2),
         Method("rrr-label", 1, _loss(RightReasons, target="label_log_probability"), 0.2),
         Method(
             "ce-grey+rrr",

@@ -148,3 +148,30 @@ def test_saliency_is_the_gradient_of_the_predicted_class(net, panel):
     log_p = torch.log_softmax(net.double()(x), dim=1)
     (slow,) = torch.autograd.grad(log_p.max(dim=1).values.sum(), x)
     torch.testing.assert_close(why.double(), slow, rtol=1e-4, atol=1e-6)
+
+
+def test_every_method_that_needs_no_layer_and_no_references_gives_a_column(net, panel):
+    some = panel[:3]
+    model = wb.Classifier(net, CLASSES)
+    for method in ("smooth_grad", "integrated_gradients", "occlusion", "lime", "kernel_shap", "gradient_times_input"):
+        assert wb.attribute(some, model, method).to_torch().shape == some["image"].to_torch().shape
+
+
+def test_settings_reach_the_method_and_tensors_among_them_do_not_confuse_columns(net, panel):
+    model = wb.Classifier(net, CLASSES)
+    shape = panel["image"].to_torch().shape[1:]
+    black, white = torch.zeros(5, *shape), torch.ones(5, *shape)
+    maps = [
+        wb.attribute(panel, model, "expected_gradients", references=references, samples=4, pass_size=8).to_torch()
+        for references in (black, white, black)
+    ]
+    assert torch.equal(maps[0], maps[2])
+    assert not torch.equal(maps[0], maps[1])
+
+
+def test_a_setting_that_the_method_does_not_have_is_told_with_those_it_has(net, panel):
+    model = wb.Classifier(net, CLASSES)
+    with pytest.raises(wb.PanelError, match="'integrated_gradients' has no setting 'step'; it has: .*steps"):
+        wb.attribute(panel, model, "integrated_gradients", step=3)
+    with pytest.raises(wb.PanelError, match="'input_gradient' has no setting 'layer'; it has: none"):
+        wb.attribute(panel, model, layer="body")

@@ -11,9 +11,9 @@ from workbench.classifier import Classifier
 from workbench.datasets.decoys import add_swatch, digits_on_canvas
 from workbench.datasets.idx import read_idx_split
 from workbench.errors import RunError
-from workbench.recipes import RECIPES, recipe
+from workbench.recipes import FINE_TUNE, RECIPES, recipe
 from workbench.schedule import hold_out
-from workbench.training import train
+from workbench.training import fine_tune, train
 
 DATA = Path(os.environ.get("WORKBENCH_DATA", Path(__file__).parents[3] / "shared" / "data"))
 
@@ -98,3 +98,10 @@ def test_building_leaves_the_global_generator_as_found():
     state = torch.get_rng_state()
     recipe("digits").build(seed=1)
     assert torch.equal(torch.get_rng_state(), state)
+
+
+def test_both_ways_to_fine_tune_have_the_same_defaults():
+    x, y = torch.rand(4, 3), torch.tensor([0, 1, 0, 1])
+    start = Classifier(torch.nn.Linear(3, 2), classes=("even", "odd"))
+    done = fine_tune(start, lambda rows: (x[rows], y[rows], None), 4, steps=FINE_TUNE.steps, progress=False)
+    assert done.settings == FINE_TUNE

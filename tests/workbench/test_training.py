@@ -233,7 +233,7 @@ def test_an_interrupt_before_the_first_step_gives_back_the_start(start):
     def draw(rows):
         raise KeyboardInterrupt
 
-    with pytest.warns(InterruptedTrainingWarning, match="after 0 of 300"):
+    with pytest.warns(InterruptedTrainingWarning, match="after 0 of 120"):
         done = fine_tune(start, draw, ROWS, validation=np.arange(9), progress=False)
     assert torch.equal(weights_of(done.model), weights_of(start))
 
