@@ -113,12 +113,12 @@ def _expected(weight: float, net: str, task: Task) -> dict[str, Any]:
     return {"loss": ExpectedGradientPrior(weight=weight, references=references)}
 
 
-def _region(make: Callable[..., Any], **fixed: Any) -> Callable[[float, str, Task], dict[str, Any]]:
-    """Return a loss over everything that the marked region could show: the whole range of a pixel."""
+def _region(make: Callable[..., Any], share: float = 1.0, **fixed: Any) -> Callable[[float, str, Task], dict[str, Any]]:
+    """Return a loss over what the marked region could show: a share of the range of a pixel to either side."""
 
     def change(weight: float, net: str, task: Task) -> dict[str, Any]:
         low, high = float(task.train.inputs.min()), float(task.train.inputs.max())
-        return {"loss": make(weight=weight, epsilon=high - low, clip=(low, high), **fixed)}
+        return {"loss": make(weight=weight, epsilon=share * (high - low), clip=(low, high), **fixed)}
 
     return change
 
@@ -151,9 +151,9 @@ METHODS = {
         Method("ppce", 2, _loss(PixelPositiveCrossEntropy), 0.1),
         Method("avg-ex", 2, _region(AverageRobust), 1.0),
         Method("pgd-ex", 2, _region(AdversarialRobust, steps=3), 1.0),
-        Method("ibp-ex", 2, _region(IntervalRobust), 0.1),
-        Method("r4", 2, _region(RobustRightReasons), 1.0),
-        Method("rand-r4", 2, _region(SampledRightReasons, samples=2), 1.0),
+        Method("ibp-ex", 2, _region(IntervalRobust, 0.5), 0.1),
+        Method("r4", 2, _region(RobustRightReasons, 0.1), 10.0),
+        Method("rand-r4", 2, _region(SampledRightReasons, 0.1, samples=2), 1000.0),
         Method("eg", 3, _expected, 10.0),
         Method("cdep", 3, _loss(ContextualDecomposition), 10.0),
         Method("cdep-l1", 3, _loss(ContextualDecomposition, form="l1"), 1.0),
