@@ -40,6 +40,7 @@ def shared_pass(
 
     Examples
     --------
+    >>> import torch
     >>> from explain import RightReasons, mean_penalty
     >>> batch = Batch(torch.tensor([[1.0, 7.0]]), torch.tensor([0]))
     >>> said, loss = Rationale(irrelevant=torch.tensor([[True, False]])), RightReasons()

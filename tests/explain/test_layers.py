@@ -87,9 +87,16 @@ def test_a_function_has_no_layers(inputs):
 def test_holding_still_puts_each_part_back_in_its_own_mode():
     net = nn.Sequential(nn.Dropout(), nn.Sequential(nn.Dropout(), nn.BatchNorm1d(3)))
     net[1].eval()
-    with pytest.raises(ZeroDivisionError), held_still(net):
-        assert not any(part.training for part in net.modules())
-        raise ZeroDivisionError
+    seen = []
+
+    def fail_inside():
+        with held_still(net):
+            seen.extend(part.training for part in net.modules())
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        fail_inside()
+    assert not any(seen)
     assert [part.training for part in net.modules()] == [True, True, False, False, False]
 
 

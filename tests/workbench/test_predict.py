@@ -171,7 +171,7 @@ def test_settings_reach_the_method_and_tensors_among_them_do_not_confuse_columns
 
 def test_a_setting_that_the_method_does_not_have_is_told_with_those_it_has(net, panel):
     model = wb.Classifier(net, CLASSES)
-    with pytest.raises(wb.PanelError, match="'integrated_gradients' has no setting 'step'; it has: .*steps"):
+    with pytest.raises(wb.PanelError, match=r"'integrated_gradients' has no setting 'step'; it has: .*steps"):
         wb.attribute(panel, model, "integrated_gradients", step=3)
     with pytest.raises(wb.PanelError, match="'input_gradient' has no setting 'layer'; it has: none"):
         wb.attribute(panel, model, layer="body")
