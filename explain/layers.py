@@ -1,7 +1,7 @@
 """Named layers of a model: what they give, and the model held still while it is explained."""
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from difflib import get_close_matches
 from typing import Any
 from weakref import WeakSet
@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from .batch import Forward, Logits
 from .errors import KindError, LayerError
 
-__all__ = ["held_still", "module_of", "named_layer", "twice_differentiable", "with_layers"]
+__all__ = ["evaluating", "held_still", "module_of", "named_layer", "twice_differentiable", "with_layers"]
 
 
 def with_layers(forward: Logits, inputs: Tensor, names: Sequence[str]) -> tuple[Tensor, dict[str, Tensor]]:
@@ -57,6 +57,9 @@ def with_layers(forward: Logits, inputs: Tensor, names: Sequence[str]) -> tuple[
             f"Named layers need a module or a `Forward` with `with_layers`; got {type(forward).__name__}. "
             "Pass the module itself."
         )
+    if inputs.is_inference() and not torch.is_inference_mode_enabled():
+        # What was made in that mode can neither be differentiated nor watched for changes outside of it.
+        inputs = inputs.clone()
     kept: dict[str, Tensor] = {}
     # A later in-place operation would overwrite what is kept, unless the model goes on with a copy; a
     # copy costs as much as a small layer, so that it is made only where it is needed.
@@ -137,12 +140,44 @@ def module_of(forward: Logits) -> nn.Module | None:
 
 
 @contextmanager
+def evaluating(forward: Logits) -> Iterator[None]:
+    """Put a model in evaluation mode, and each part back in the mode in which it was found.
+
+    Batch normalisation uses its running statistics and does not update them, dropout drops nothing.
+    A bare function is left to its author.
+
+    Parameters
+    ----------
+    forward : Forward, module or function
+        A model.
+
+    Examples
+    --------
+    >>> net = nn.Sequential(nn.Linear(2, 2), nn.Dropout())
+    >>> with evaluating(net):
+    ...     net[1].training
+    False
+    >>> net[1].training
+    True
+    """
+    module = module_of(forward)
+    before = [] if module is None else [(part, part.training) for part in module.modules()]
+    try:
+        _set_modes((part, False) for part, _ in before)
+        # cuDNN's recurrent layers have no derivative at all in evaluation mode.
+        with _plain_recurrence(module):
+            yield
+    finally:
+        # Not `module.train()`: parts may have been in different modes.
+        _set_modes(before)
+
+
+@contextmanager
 def held_still(forward: Logits) -> Iterator[None]:
     """Put a model in evaluation mode, in a form that can be differentiated twice, and back as found.
 
     While a row is explained no other row may influence it, and the model has to be the one that
-    will be used: batch normalisation uses its running statistics and does not update them, dropout
-    drops nothing. Kernels without a second derivative are avoided. A bare function is left to its
+    will be used. Kernels without a second derivative are avoided. A bare function is left to its
     author.
 
     Parameters
@@ -159,20 +194,8 @@ def held_still(forward: Logits) -> Iterator[None]:
     >>> net[1].training
     True
     """
-    module = module_of(forward)
-    if module is None:
+    with evaluating(forward), nullcontext() if module_of(forward) is None else twice_differentiable(forward):
         yield
-        return
-    before = [(part, part.training) for part in module.modules()]
-    try:
-        for part, _ in before:
-            part.training = False
-        with twice_differentiable(module):
-            yield
-    finally:
-        # Not `module.train()`: parts may have been in different modes.
-        for part, training in before:
-            part.training = training
 
 
 @contextmanager
@@ -193,12 +216,22 @@ def twice_differentiable(forward: Logits) -> Iterator[None]:
     >>> torch.autograd.grad(slope.square().sum(), x)[0].shape
     torch.Size([1, 1, 3, 8])
     """
-    module = module_of(forward)
-    with ExitStack() as kernels:
-        kernels.enter_context(torch.nn.attention.sdpa_kernel(torch.nn.attention.SDPBackend.MATH))
-        if module is not None and any(isinstance(part, nn.RNNBase) for part in module.modules()):
-            kernels.enter_context(torch.backends.cudnn.flags(enabled=False))
+    with torch.nn.attention.sdpa_kernel(torch.nn.attention.SDPBackend.MATH), _plain_recurrence(module_of(forward)):
         yield
+
+
+def _plain_recurrence(module: nn.Module | None) -> AbstractContextManager[None]:
+    """Leave cuDNN out if there is a recurrent layer."""
+    if module is not None and any(isinstance(part, nn.RNNBase) for part in module.modules()):
+        return torch.backends.cudnn.flags(enabled=False)
+    return nullcontext()
+
+
+def _set_modes(modes: Iterable[tuple[nn.Module, bool]]) -> None:
+    """Put each part in a mode; where it is in it already nothing is set, which for a module is slow."""
+    for part, training in modes:
+        if part.training != training:
+            part.training = training
 
 
 # Modules seen to overwrite activations outside of layers that say so: `x += skip`.

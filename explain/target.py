@@ -6,7 +6,7 @@ from typing import TypeAlias
 import torch
 from torch import Tensor
 
-from .errors import ShapeError, TargetError
+from .errors import KindError, ShapeError, TargetError
 
 __all__ = ["Target", "target_name", "target_values"]
 
@@ -60,7 +60,10 @@ def target_values(logits: Tensor, target: Target, labels: Tensor | None = None) 
     Raises
     ------
     ShapeError
-        If `logits` is not (batch, classes), or a function returns another shape than (batch,).
+        If `logits` is not (batch, classes), there is not one label per row, or a function returns another
+        shape than (batch,).
+    KindError
+        If labels are needed and not int64.
     TargetError
         If there is no such target or class, or labels are needed and missing.
 
@@ -101,11 +104,23 @@ def target_values(logits: Tensor, target: Target, labels: Tensor | None = None) 
         if labels is None:
             raise TargetError(f"The target {target!r} needs `labels`; got None.")
         scores = logits if target == "label_logit" else torch.log_softmax(logits, dim=1)
-        values = scores.gather(1, labels[:, None]).squeeze(1)
+        values = scores.gather(1, _class_numbers(labels, logits)[:, None]).squeeze(1)
         return -values if target == "cross_entropy" else values
     raise TargetError(
         f"`target` must be a class number, a function of the logits, or one of {', '.join(NAMES)}; got {target!r}."
     )
+
+
+def _class_numbers(labels: Tensor, logits: Tensor) -> Tensor:
+    """Check labels, and make them fit to take part in a gradient of the logits."""
+    # Gathering by fewer labels than rows would leave rows out without a word.
+    if tuple(labels.shape) != (len(logits),):
+        raise ShapeError(f"`labels` must have shape ({len(logits)},), one per row; got {tuple(labels.shape)}.")
+    if labels.dtype != torch.int64:
+        raise KindError(f"`labels` must be class numbers, int64; got {labels.dtype}.")
+    # Tensors made in inference mode cannot be saved for a backward pass outside of it.
+    made_there = labels.is_inference() and not torch.is_inference_mode_enabled()
+    return (labels.clone() if made_there else labels).to(logits.device)
 
 
 def target_name(target: Target) -> str:

@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.nn import functional as F
 from torch.overrides import TorchFunctionMode
 
+from ..as_used import as_used
 from ..attribution import Attribution
 from ..batch import Logits
 from ..errors import GraphError, LayerError, SettingError, ShapeError
@@ -21,6 +22,7 @@ from .passes import check_counts, split_passes
 __all__ = ["attention_rollout", "gradient_attention"]
 
 
+@as_used
 def attention_rollout(
     forward: Logits,
     inputs: Tensor,
@@ -88,20 +90,20 @@ def attention_rollout(
     """
 
     def relevance(rows: Tensor, _: Tensor | None) -> Tensor:
-        with torch.no_grad():
-            _, maps = _attended(forward, rows)
-            flow = None
-            for seen in maps:
-                weights = seen.weights()
-                mixed = (weights.mean(dim=1) + _eye_like(weights)) / 2
-                mixed = mixed / mixed.sum(dim=-1, keepdim=True)
-                flow = mixed if flow is None else mixed @ flow
-            assert flow is not None
-            return flow
+        _, maps = _attended(forward, rows)
+        flow = None
+        for seen in maps:
+            weights = seen.weights()
+            mixed = (weights.mean(dim=1) + _eye_like(weights)) / 2
+            mixed = mixed / mixed.sum(dim=-1, keepdim=True)
+            flow = mixed if flow is None else mixed @ flow
+        assert flow is not None
+        return flow
 
     return Attribution(_by_token(relevance, inputs, None, token, batch_size), target, "attention_rollout")
 
 
+@as_used
 def gradient_attention(
     forward: Logits,
     inputs: Tensor,
@@ -298,11 +300,10 @@ def _by_token(
     if token != "mean" and (isinstance(token, bool) or not isinstance(token, int)):
         raise SettingError(f"`token` must be a position or 'mean'; got {token!r}.")
     parts = []
-    with torch.inference_mode(False):
-        for rows in split_passes(len(inputs), 1, batch_size)[0]:
-            found = relevance(inputs[rows].detach().clone(), None if labels is None else labels[rows].clone())
-            tokens = found.shape[1]
-            if isinstance(token, int) and not -tokens <= token < tokens:
-                raise SettingError(f"`token` must lie in [{-tokens}, {tokens}) for these {tokens} tokens; got {token}.")
-            parts.append(found[:, token] if isinstance(token, int) else found.mean(dim=1))
+    for rows in split_passes(len(inputs), 1, batch_size)[0]:
+        found = relevance(inputs[rows].detach().clone(), None if labels is None else labels[rows])
+        tokens = found.shape[1]
+        if isinstance(token, int) and not -tokens <= token < tokens:
+            raise SettingError(f"`token` must lie in [{-tokens}, {tokens}) for these {tokens} tokens; got {token}.")
+        parts.append(found[:, token] if isinstance(token, int) else found.mean(dim=1))
     return torch.cat(parts)

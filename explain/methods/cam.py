@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from ..as_used import as_used
 from ..attribution import Attribution
 from ..batch import Logits
 from ..errors import GraphError, LayerError, ShapeError
@@ -14,6 +15,7 @@ from ..target import Target, target_values
 __all__ = ["activation_map", "class_activation_map", "grad_cam", "layer_activation", "min_max_normalised"]
 
 
+@as_used
 def grad_cam(
     forward: Logits,
     inputs: Tensor,
@@ -26,7 +28,8 @@ def grad_cam(
 ) -> Attribution:
     """Weigh the channels of a layer by the target's mean gradient, and add them up: Grad-CAM [1]_.
 
-    Works under ``torch.no_grad`` and ``torch.inference_mode`` too, and leaves no trace.
+    Works under ``torch.no_grad`` and ``torch.inference_mode`` too, and leaves no trace; the model is
+    asked in evaluation mode.
 
     Parameters
     ----------
@@ -78,8 +81,7 @@ def grad_cam(
     >>> grad_cam(net, torch.rand(5, 1, 8, 8), layer="1")
     Attribution(5 × (1, 8, 8), max_logit, by grad_cam)
     """
-    # Inference mode has to be left for the copy too: its tensors never carry a gradient.
-    with torch.inference_mode(False), torch.enable_grad():
+    with torch.enable_grad():
         leaf = inputs.detach().clone()
         if leaf.is_floating_point():
             leaf.requires_grad_()
@@ -89,6 +91,7 @@ def grad_cam(
     return Attribution(_laid_on(inputs, maps) if resize else maps[:, None], target, "grad_cam")
 
 
+@as_used
 def layer_activation(
     forward: Logits,
     inputs: Tensor,
@@ -135,9 +138,8 @@ def layer_activation(
     tensor([[[[2., 2.],
               [2., 2.]]]])
     """
-    with torch.no_grad():
-        _, layers = with_layers(forward, inputs, [layer])
-        maps = activation_map(layers[layer])
+    _, layers = with_layers(forward, inputs, [layer])
+    maps = activation_map(layers[layer])
     return Attribution(_laid_on(inputs, maps) if resize else maps[:, None], target, "layer_activation")
 
 

@@ -10,9 +10,11 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
+from ..as_used import as_used
 from ..attribution import Attribution
 from ..batch import Logits
 from ..errors import LayerError, MethodError, SettingError, TargetError
+from ..layers import module_of
 from ..target import Target, target_values
 from .passes import check_counts, check_inputs, split_passes
 from .pinned import pin_target
@@ -24,6 +26,7 @@ __all__ = ["deep_lift"]
 LEFT_BEHIND = ("input", "output")
 
 
+@as_used
 def deep_lift(
     forward: Logits,
     inputs: Tensor,
@@ -107,24 +110,22 @@ def deep_lift(
             f"'label_logit'; got {target!r}. Integrated gradients explain any target."
         )
     parts = []
-    with torch.inference_mode(False):
-        start = baseline_like(baseline, inputs)
-        classes = _classes(forward, inputs, target, labels, batch_size)
-        # Twice the rows pass through the module.
-        for rows in split_passes(len(inputs), 1, max(1, batch_size // 2))[0]:
-            part, asked = inputs[rows], classes[rows]
-            named = target if is_class else "label_logit"
-            with torch.no_grad():
-                at_start, logit = (target_values(module(at), named, asked) for at in (start[rows], part))
-            parts.append(_scores(module, part, start[rows], asked))
-            _check_complete(parts[-1], logit - at_start, tolerance)
+    start = baseline_like(baseline, inputs)
+    classes = _classes(forward, inputs, target, labels, batch_size)
+    # Twice the rows pass through the module.
+    for rows in split_passes(len(inputs), 1, max(1, batch_size // 2))[0]:
+        part, asked = inputs[rows], classes[rows]
+        named = target if is_class else "label_logit"
+        at_start, logit = (target_values(module(at), named, asked) for at in (start[rows], part))
+        parts.append(_scores(module, part, start[rows], asked))
+        _check_complete(parts[-1], logit - at_start, tolerance)
     return Attribution(torch.cat(parts) if parts else torch.zeros_like(inputs), target, "deep_lift")
 
 
 def _module_of(forward: Logits) -> nn.Module:
     """Find the module to take apart, and refuse those that Captum gets wrong."""
-    module = forward if isinstance(forward, nn.Module) else getattr(forward, "module", None)
-    if not isinstance(module, nn.Module):
+    module = module_of(forward)
+    if module is None:
         raise MethodError(
             "DeepLIFT takes a module apart: `forward` must be an nn.Module, or have one as `module`; "
             f"got {forward!r}. Integrated gradients explain any function."
@@ -190,6 +191,6 @@ def _check_complete(scores: Tensor, difference: Tensor, tolerance: float) -> Non
         raise LayerError(
             f"The scores of a row must sum to its difference of logits, {float(difference[row]):.4g}; they sum to "
             f"{float(total[row]):.4g}. Some nonlinearity has no rule: a function such as F.relu, GELU or attention, "
-            "overlapping pooling windows, dropout or batch normalisation in training mode. Use modules with a rule "
-            "(nn.ReLU, nn.MaxPool2d) in evaluation mode, or integrated gradients; `tolerance=math.inf` accepts it."
+            "or overlapping pooling windows. Use modules with a rule (nn.ReLU, nn.MaxPool2d), or integrated "
+            "gradients; `tolerance=math.inf` accepts it."
         )

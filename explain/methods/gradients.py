@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor
 
+from ..as_used import as_used
 from ..attribution import Attribution
 from ..batch import Logits, check_float
 from ..errors import GraphError
@@ -11,6 +12,7 @@ from ..target import Target, target_values
 __all__ = ["gradient_of", "gradient_times_input", "input_gradient"]
 
 
+@as_used
 def input_gradient(
     forward: Logits,
     inputs: Tensor,
@@ -21,7 +23,8 @@ def input_gradient(
 
     The simplest saliency: to first order, how the target answers to a small change of each input.
     Works under ``torch.no_grad`` and ``torch.inference_mode`` too, and leaves no trace: neither
-    ``requires_grad`` nor ``.grad`` of the inputs or of the weights changes.
+    ``requires_grad`` nor ``.grad`` of the inputs or of the weights changes, nor the mode of the model,
+    which is asked as it is used, in evaluation mode (`as_used`).
 
     Parameters
     ----------
@@ -50,8 +53,8 @@ def input_gradient(
 
     Notes
     -----
-    A row gets the same scores alone and in any batch, as long as rows do not influence each other:
-    put batch normalisation in evaluation mode.
+    A row gets the same scores alone and in any batch, as long as the model, in evaluation mode, does
+    not let rows influence each other.
 
     Examples
     --------
@@ -60,14 +63,14 @@ def input_gradient(
     tensor([[0., 2.]])
     """
     check_float(inputs)
-    # Inference mode has to be left for the copies too: its tensors cannot take part in a gradient.
-    with torch.inference_mode(False), torch.enable_grad():
+    with torch.enable_grad():
         leaf = inputs.detach().clone().requires_grad_()
-        values = target_values(forward(leaf), target, None if labels is None else labels.clone())
+        values = target_values(forward(leaf), target, labels)
         scores = gradient_of(values, leaf, create_graph=False)
     return Attribution(scores.detach(), target, "input_gradient")
 
 
+@as_used
 def gradient_times_input(
     forward: Logits,
     inputs: Tensor,

@@ -6,6 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ..as_used import as_used
 from ..attribution import Attribution
 from ..batch import Logits
 from ..errors import SettingError, ShapeError
@@ -19,6 +20,7 @@ __all__ = ["completeness_gap", "expected_gradients", "integrated_gradients"]
 RULES = ("gauss_legendre", "midpoint", "trapezoid")
 
 
+@as_used
 def integrated_gradients(
     forward: Logits,
     inputs: Tensor,
@@ -90,21 +92,23 @@ def integrated_gradients(
     check_inputs(inputs)
     check_counts(steps=steps, batch_size=batch_size)
     alphas, weights = (values.to(inputs) for values in _quadrature(rule, steps))
-    with torch.inference_mode(False), torch.no_grad():
-        start = baseline_like(baseline, inputs)
-        change = inputs.detach() - start
-        pinned = pin_target(forward, inputs, target, labels, batch_size)
-        mean = torch.zeros_like(change)
-        row_parts, step_parts = split_passes(len(inputs), steps, batch_size)
-        for part in step_parts:
-            along = alphas[part].view(-1, *[1] * inputs.ndim)
-            for rows in row_parts:
-                points = torch.addcmul(start[rows], along, change[rows])
-                slopes = gradients_at(forward, points, pinned, rows)
+    start = baseline_like(baseline, inputs)
+    change = inputs.detach() - start
+    pinned = pin_target(forward, inputs, target, labels, batch_size)
+    mean = torch.zeros_like(change)
+    row_parts, step_parts = split_passes(len(inputs), steps, batch_size)
+    for part in step_parts:
+        along = alphas[part].view(-1, *[1] * inputs.ndim)
+        for rows in row_parts:
+            points = torch.addcmul(start[rows], along, change[rows])
+            slopes = gradients_at(forward, points, pinned, rows)
+            # A caller's autocast, which is the model's affair, would round the sum as well.
+            with torch.autocast(inputs.device.type, enabled=False):
                 mean[rows] += (weights[part] @ slopes.flatten(1)).view(slopes.shape[1:])
     return Attribution(mean * change, target, "integrated_gradients")
 
 
+@as_used
 def expected_gradients(
     forward: Logits,
     inputs: Tensor,
@@ -172,20 +176,20 @@ def expected_gradients(
     generator = torch.Generator().manual_seed(seed)
     drawn = torch.randint(len(references), (samples,), generator=generator).to(references.device)
     alphas = torch.rand(samples, generator=generator, dtype=torch.float64).to(inputs)
-    with torch.inference_mode(False), torch.no_grad():
-        pinned = pin_target(forward, inputs, target, labels, batch_size)
-        total = torch.zeros_like(inputs)
-        row_parts, sample_parts = split_passes(len(inputs), samples, batch_size)
-        for part in sample_parts:
-            start = references[drawn[part]].detach().to(inputs)[:, None]
-            along = alphas[part].view(-1, *[1] * inputs.ndim)
-            for rows in row_parts:
-                change = inputs[rows] - start
-                slopes = gradients_at(forward, torch.addcmul(start, along, change), pinned, rows)
-                total[rows] += (change * slopes).sum(dim=0)
+    pinned = pin_target(forward, inputs, target, labels, batch_size)
+    total = torch.zeros_like(inputs)
+    row_parts, sample_parts = split_passes(len(inputs), samples, batch_size)
+    for part in sample_parts:
+        start = references[drawn[part]].detach().to(inputs)[:, None]
+        along = alphas[part].view(-1, *[1] * inputs.ndim)
+        for rows in row_parts:
+            change = inputs[rows] - start
+            slopes = gradients_at(forward, torch.addcmul(start, along, change), pinned, rows)
+            total[rows] += (change * slopes).sum(dim=0)
     return Attribution(total / samples, target, "expected_gradients")
 
 
+@as_used
 def completeness_gap(
     forward: Logits,
     attribution: Attribution,
@@ -240,12 +244,11 @@ def completeness_gap(
             f"got {tuple(attribution.scores.shape)} and {tuple(inputs.shape)}."
         )
     start = baseline_like(baseline, inputs)
-    with torch.inference_mode(False), torch.no_grad():
-        pinned = pin_target(forward, inputs, attribution.target, labels, batch_size)
-        difference = torch.zeros(len(inputs), dtype=inputs.dtype, device=inputs.device)
-        for rows in split_passes(len(inputs), 1, batch_size)[0]:
-            for points, sign in ((inputs, 1), (start, -1)):
-                difference[rows] += sign * values_at(forward, points[rows][None], pinned, rows)[0]
+    pinned = pin_target(forward, inputs, attribution.target, labels, batch_size)
+    difference = torch.zeros(len(inputs), dtype=inputs.dtype, device=inputs.device)
+    for rows in split_passes(len(inputs), 1, batch_size)[0]:
+        for points, sign in ((inputs, 1), (start, -1)):
+            difference[rows] += sign * values_at(forward, points[rows][None], pinned, rows)[0]
     return attribution.scores.flatten(1).sum(dim=1) - difference
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ..as_used import as_used
 from ..attribution import Attribution
 from ..batch import Logits
 from ..errors import SettingError
@@ -20,6 +21,7 @@ from .presence import Baseline, baseline_like, numbered_groups
 __all__ = ["feature_ablation", "occlusion"]
 
 
+@as_used
 def occlusion(
     forward: Logits,
     inputs: Tensor,
@@ -102,6 +104,7 @@ def occlusion(
     return Attribution(scores, target, "occlusion")
 
 
+@as_used
 def feature_ablation(
     forward: Logits,
     inputs: Tensor,
@@ -177,13 +180,12 @@ def _ablated(
     check_counts(batch_size=batch_size)
     start = baseline_like(baseline, inputs)
     scores = []
-    with torch.inference_mode(False), torch.no_grad():
-        pinned = pin_target(forward, inputs, target, labels, batch_size)
-        row_parts, place_parts = split_passes(len(inputs), places, batch_size)
-        for rows in row_parts:
-            at_once = max(part.stop - part.start for part in place_parts)
-            part = inputs[rows].detach().clone()
-            scores.append(explain(_target_of_copies(forward, pinned, rows), part, start[rows], at_once))
+    pinned = pin_target(forward, inputs, target, labels, batch_size)
+    row_parts, place_parts = split_passes(len(inputs), places, batch_size)
+    for rows in row_parts:
+        at_once = max(part.stop - part.start for part in place_parts)
+        part = inputs[rows].detach().clone()
+        scores.append(explain(_target_of_copies(forward, pinned, rows), part, start[rows], at_once))
     return torch.cat(scores) if scores else torch.zeros_like(inputs)
 
 

@@ -112,8 +112,7 @@ def pin_target(
         with torch.no_grad():
             classes = [_predicted(forward(part), target) for part in torch.split(inputs, batch_size) if len(part)]
         return PinnedTarget(BY_LABEL[target], torch.cat(classes) if classes else torch.zeros(0, dtype=torch.int64))
-    # Labels that came out of inference mode could not be saved for a backward pass.
-    return PinnedTarget(target, None if labels is None else labels.clone())
+    return PinnedTarget(target, labels)
 
 
 def _predicted(logits: Tensor, target: str) -> Tensor:

@@ -5,6 +5,7 @@ import math
 import torch
 from torch import Tensor
 
+from ..as_used import as_used
 from ..attribution import Attribution
 from ..batch import Logits
 from ..errors import SettingError
@@ -15,6 +16,7 @@ from .pinned import pin_target
 __all__ = ["smooth_grad"]
 
 
+@as_used
 def smooth_grad(
     forward: Logits,
     inputs: Tensor,
@@ -87,18 +89,17 @@ def smooth_grad(
     check_counts(samples=samples, batch_size=batch_size)
     if not 0 <= noise < math.inf:
         raise SettingError(f"`noise` must be a finite number of at least 0; got {noise!r}.")
-    with torch.inference_mode(False), torch.no_grad():
-        pinned = pin_target(forward, inputs, target, labels, batch_size)
-        axes = tuple(range(1, inputs.ndim))
-        spread = noise * (inputs.amax(axes, keepdim=True) - inputs.amin(axes, keepdim=True) if relative else 1.0)
-        generator = torch.Generator().manual_seed(seed)
-        total = torch.zeros_like(inputs)
-        row_parts, sample_parts = split_passes(len(inputs), samples, batch_size)
-        for part in sample_parts:
-            # One call for each sample: how a call fills its elements depends on how many they are.
-            draws = [torch.randn(inputs.shape[1:], generator=generator) for _ in range(part.stop - part.start)]
-            shared = torch.stack(draws).to(inputs)[:, None]
-            for rows in row_parts:
-                points = inputs[rows] + shared * (spread[rows] if isinstance(spread, Tensor) else spread)
-                total[rows] += gradients_at(forward, points, pinned, rows).sum(dim=0)
+    pinned = pin_target(forward, inputs, target, labels, batch_size)
+    axes = tuple(range(1, inputs.ndim))
+    spread = noise * (inputs.amax(axes, keepdim=True) - inputs.amin(axes, keepdim=True) if relative else 1.0)
+    generator = torch.Generator().manual_seed(seed)
+    total = torch.zeros_like(inputs)
+    row_parts, sample_parts = split_passes(len(inputs), samples, batch_size)
+    for part in sample_parts:
+        # One call for each sample: how a call fills its elements depends on how many they are.
+        draws = [torch.randn(inputs.shape[1:], generator=generator) for _ in range(part.stop - part.start)]
+        shared = torch.stack(draws).to(inputs)[:, None]
+        for rows in row_parts:
+            points = inputs[rows] + shared * (spread[rows] if isinstance(spread, Tensor) else spread)
+            total[rows] += gradients_at(forward, points, pinned, rows).sum(dim=0)
     return Attribution(total / samples, target, "smooth_grad")

@@ -13,6 +13,7 @@ from itertools import combinations
 import torch
 from torch import Tensor
 
+from ..as_used import as_used
 from ..attribution import Attribution
 from ..batch import Logits
 from ..errors import SettingError
@@ -24,6 +25,7 @@ from .presence import Baseline, baseline_like, numbered_groups
 __all__ = ["kernel_shap", "lime"]
 
 
+@as_used
 def lime(
     forward: Logits,
     inputs: Tensor,
@@ -117,15 +119,15 @@ def lime(
             f"{samples} samples do not determine the coefficients of {len(elements)} features; raise `samples` or "
             "`ridge`, or make the features larger with `size` or `groups`."
         )
-    with torch.inference_mode(False), torch.no_grad():
-        start = baseline_like(baseline, inputs)
-        pinned = pin_target(forward, inputs, target, labels, batch_size)
-        values = _coalition_values(forward, inputs, start, pinned, numbers, present, batch_size)
-        centred = values - share @ values
-        coefficients = torch.linalg.solve(gram, design.T @ (closeness[:, None] * centred))
+    start = baseline_like(baseline, inputs)
+    pinned = pin_target(forward, inputs, target, labels, batch_size)
+    values = _coalition_values(forward, inputs, start, pinned, numbers, present, batch_size)
+    centred = values - share @ values
+    coefficients = torch.linalg.solve(gram, design.T @ (closeness[:, None] * centred))
     return Attribution(_on_elements(coefficients, numbers, elements, inputs), target, "lime")
 
 
+@as_used
 def kernel_shap(
     forward: Logits,
     inputs: Tensor,
@@ -187,13 +189,12 @@ def kernel_shap(
     check_counts(samples=samples, batch_size=batch_size)
     numbers, elements = numbered_groups(groups, inputs, size)
     present, weights = _shapley_coalitions(len(elements), samples, seed)
-    with torch.inference_mode(False), torch.no_grad():
-        start = baseline_like(baseline, inputs)
-        pinned = pin_target(forward, inputs, target, labels, batch_size)
-        # No feature and all of them come first: the constraint, not the fit, is held to them.
-        ends = torch.tensor([[False], [True]]).expand(2, len(elements))
-        values = _coalition_values(forward, inputs, start, pinned, numbers, torch.cat([ends, present]), batch_size)
-        shapley = _constrained_fit(present.double(), weights, values[2:] - values[0], values[1] - values[0])
+    start = baseline_like(baseline, inputs)
+    pinned = pin_target(forward, inputs, target, labels, batch_size)
+    # No feature and all of them come first: the constraint, not the fit, is held to them.
+    ends = torch.tensor([[False], [True]]).expand(2, len(elements))
+    values = _coalition_values(forward, inputs, start, pinned, numbers, torch.cat([ends, present]), batch_size)
+    shapley = _constrained_fit(present.double(), weights, values[2:] - values[0], values[1] - values[0])
     return Attribution(_on_elements(shapley, numbers, elements, inputs), target, "kernel_shap")
 
 

@@ -3,7 +3,7 @@ import torch
 from torch import nn
 
 from explain import LayerError, with_layers
-from explain.layers import held_still, module_of, named_layer
+from explain.layers import evaluating, held_still, module_of, named_layer
 
 
 class Residual(nn.Module):
@@ -56,6 +56,13 @@ def test_layers_are_kept_without_gradients_and_in_inference_mode(inputs):
             torch.testing.assert_close(with_layers(net, inputs, ["first"])[1]["first"].clone(), expected)
 
 
+def test_what_passes_through_from_inference_mode_is_kept():
+    with torch.inference_mode():
+        inputs = torch.rand(4, 3)
+    net = nn.Sequential(nn.Identity(), nn.Linear(3, 2))
+    assert torch.equal(with_layers(net, inputs, ["0"])[1]["0"], inputs)
+
+
 def test_hooks_come_off_whatever_happens(inputs):
     net = nn.Sequential(nn.Linear(3, 3), nn.Linear(4, 2))
     with pytest.raises(RuntimeError):
@@ -84,14 +91,16 @@ def test_a_function_has_no_layers(inputs):
         with_layers(lambda x: x, inputs, ["first"])
 
 
-def test_holding_still_puts_each_part_back_in_its_own_mode():
+@pytest.mark.parametrize("frame", [evaluating, held_still])
+def test_holding_still_puts_each_part_back_in_its_own_mode(frame):
     net = nn.Sequential(nn.Dropout(), nn.Sequential(nn.Dropout(), nn.BatchNorm1d(3)))
     net[1].eval()
     seen = []
 
     def fail_inside():
-        with held_still(net):
+        with frame(net):
             seen.extend(part.training for part in net.modules())
+            net[1][0].train()  # what runs inside may set modes of its own
             raise ZeroDivisionError
 
     with pytest.raises(ZeroDivisionError):

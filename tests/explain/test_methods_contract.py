@@ -5,7 +5,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from explain import KindError, SettingError, ShapeError, attribute
+from explain import KindError, SettingError, ShapeError, attribute, with_layers
 from explain.methods import METHODS
 from explain.methods.attention import attention_rollout, gradient_attention
 
@@ -37,7 +37,7 @@ class Patches(nn.Module):
 
     def __init__(self):
         super().__init__()
-        self.embed = nn.Conv2d(2, 8, 2, stride=2)
+        self.embed = nn.Sequential(nn.Conv2d(2, 8, 2, stride=2), nn.BatchNorm2d(8))
         layers = [nn.TransformerEncoderLayer(8, 2, 16, batch_first=True, dropout=0.1) for _ in range(2)]
         self.layers = nn.Sequential(*layers)
         self.head = nn.Linear(8, 4)
@@ -46,12 +46,26 @@ class Patches(nn.Module):
         return self.head(self.layers(self.embed(x).flatten(2).transpose(1, 2))[:, 0])
 
 
+class Behind:
+    """A model that is no module, but has one."""
+
+    def __init__(self, module):
+        self.module = module
+
+    def __call__(self, x):
+        return self.module(x)
+
+    def with_layers(self, x, names):
+        return with_layers(self.module, x, names)
+
+
 def build(name):
     torch.manual_seed(0)
     if name in TOKENS:
         return Patches().double().eval()
-    conv = nn.Sequential(nn.Conv2d(2, 5, 3), nn.ReLU(), nn.MaxPool2d(2), nn.Flatten(), nn.Linear(45, 8), nn.Tanh())
-    return nn.Sequential(*conv, nn.Linear(8, 4)).double().eval()
+    conv = nn.Sequential(nn.Conv2d(2, 5, 3), nn.BatchNorm2d(5), nn.ReLU(), nn.MaxPool2d(2), nn.Flatten())
+    head = nn.Sequential(nn.Linear(45, 8), nn.Tanh(), nn.Dropout(0.5), nn.Linear(8, 4))
+    return nn.Sequential(*conv, *head).double().eval()
 
 
 @pytest.fixture
@@ -73,7 +87,8 @@ def state(net):
         )
         for name, weight in net.named_parameters()
     }
-    return parts, weights
+    buffers = {name: (buffer.tolist(), buffer._version) for name, buffer in net.named_buffers()}
+    return parts, weights, buffers
 
 
 def test_every_method_is_held_to_this():
@@ -106,14 +121,12 @@ def test_the_size_of_a_pass_changes_neither_scores_nor_bound(name, batch_size, i
 @pytest.mark.parametrize("name", SETTINGS)
 def test_the_module_and_the_inputs_are_left_as_found(name, inputs):
     net = build(name)
-    next(net.children()).weight.requires_grad_(False)
+    next(net.parameters()).requires_grad_(False)
     head = list(net.children())[-1].weight
     head.grad = torch.ones_like(head)
-    # Each part in a mode of its own, dropout apart.
+    # Parts in different modes, batch normalisation and dropout in training.
     net.train()
-    for part in net.modules():
-        if isinstance(part, (nn.Dropout, nn.MultiheadAttention, nn.TransformerEncoderLayer)):
-            part.eval()
+    list(net.children())[-1].eval()
     before, copy = state(net), inputs.clone()
     scores = attribute(net, inputs, name, **SETTINGS[name]).scores
     assert state(net) == before
@@ -133,6 +146,7 @@ def test_a_failing_forward_pass_leaves_the_module_as_found(name, inputs):
         raise FloatingPointError("on purpose")
 
     handle = list(net.children())[-1].register_forward_hook(fail_at_the_end)
+    net.train()
     before = state(net)
     with pytest.raises(FloatingPointError, match="on purpose"):
         attribute(net, inputs, name, target=0, **SETTINGS[name])
@@ -140,6 +154,16 @@ def test_a_failing_forward_pass_leaves_the_module_as_found(name, inputs):
     assert state(net) == before
     handle.remove()
     assert F.scaled_dot_product_attention(*[torch.ones(1, 1, 2, 2)] * 3).shape == (1, 1, 2, 2)
+
+
+@pytest.mark.parametrize("name", SETTINGS)
+def test_a_model_in_training_is_explained_as_it_will_be_used(name, inputs):
+    net = build(name)
+    expected = attribute(net, inputs, name, **SETTINGS[name]).scores
+    # By its function alone too, not only through `attribute`; and behind a `Forward`.
+    behind = Behind(net.train())
+    for model in (net, behind):
+        assert torch.equal(METHODS[name](forward=model, inputs=inputs, **SETTINGS[name]).scores, expected)
 
 
 @pytest.mark.parametrize("name", SETTINGS)
@@ -151,9 +175,10 @@ def test_it_works_where_gradients_are_switched_off(name, mode, inputs):
         scores = attribute(net, inputs.clone(), name, **SETTINGS[name]).scores
         assert not torch.is_grad_enabled()
     torch.testing.assert_close(scores, expected)
+    assert not scores.is_inference()
 
 
-@pytest.mark.parametrize("name", [name for name in SETTINGS if name not in ("deep_lift", "grad_cam", *TOKENS)])
+@pytest.mark.parametrize("name", [name for name in SETTINGS if name != "deep_lift"])
 @pytest.mark.parametrize("target", ["label_log_probability", "label_logit", "cross_entropy", "max_logit", 2])
 def test_it_works_for_labels_made_in_inference_mode(name, target, inputs):
     net, labels = build(name), torch.tensor([3, 0, 1, 2, 2])

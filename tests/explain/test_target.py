@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from explain import ShapeError, TargetError, target_name, target_values
+from explain import KindError, ShapeError, TargetError, target_name, target_values
 
 LOGITS = torch.tensor([[1.0, 2.0, 0.0], [0.5, -1.0, 3.0]], dtype=torch.float64)
 LOG_P = LOGITS - LOGITS.exp().sum(dim=1, keepdim=True).log()
@@ -51,3 +51,23 @@ def test_targets_have_names():
     assert target_name("max_logit") == "max_logit"
     assert target_name(4) == "class 4"
     assert target_name(test_targets_have_names) == "test_targets_have_names"
+
+
+@pytest.mark.parametrize("target", ["label_logit", "label_log_probability", "cross_entropy"])
+@pytest.mark.parametrize("count", [0, 1, 3])
+def test_fewer_or_more_labels_than_rows_are_refused(target, count):
+    with pytest.raises(ShapeError, match=rf"must have shape \(2,\), one per row; got \({count},\)"):
+        target_values(torch.rand(2, 3), target, torch.zeros(count, dtype=torch.int64))
+
+
+def test_labels_are_class_numbers():
+    with pytest.raises(KindError, match=r"got torch\.float32"):
+        target_values(torch.rand(2, 3), "label_logit", torch.tensor([0.0, 1.0]))
+
+
+def test_labels_made_in_inference_mode_can_be_trained_on():
+    with torch.inference_mode():
+        labels = torch.tensor([2, 0])
+    logits = torch.rand(2, 3, requires_grad=True)
+    target_values(logits, "label_logit", labels).sum().backward()
+    assert logits.grad.tolist() == [[0, 0, 1], [1, 0, 0]]
