@@ -7,9 +7,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from .as_used import as_used
 from .batch import Logits
 from .errors import SettingError, ShapeError
-from .layers import held_still, with_layers
+from .layers import with_layers
 
 __all__ = ["Concept", "concept_direction", "feature_axis_of", "features_last"]
 
@@ -36,6 +37,7 @@ class Concept:
     feature_axis: int | None = None
 
 
+@as_used
 def concept_direction(
     forward: Logits,
     layer: str,
@@ -65,7 +67,7 @@ def concept_direction(
     Parameters
     ----------
     forward : Forward or module
-        The model; held still.
+        The model; asked in evaluation mode, and left as found.
     layer : str
         Layer as in ``module.named_modules()``.
     with_artefact, without_artefact : Tensor, shape (rows, *event)
@@ -76,7 +78,7 @@ def concept_direction(
     pool : {"mean", "max"}
         Over places. The maximum finds an artefact that fills few of many places more sharply.
     penalty : float
-        Of the classifiers: scikit-learn's ``alpha`` of the ridge, 1 / ``C`` of the machine.
+        Of the classifiers, above 0: scikit-learn's ``alpha`` of the ridge, 1 / ``C`` of the machine.
     feature_axis : int, optional
         Axis of the features; see `features_last`.
     batch_size : int
@@ -90,7 +92,8 @@ def concept_direction(
     Raises
     ------
     SettingError
-        If there is no such method or pooling, a group has no row, or the groups do not differ.
+        If there is no such method or pooling, the penalty is not above 0, a group has no row, or the
+        groups do not differ.
     LayerError, KindError
         See `with_layers`.
     ShapeError
@@ -120,6 +123,8 @@ def concept_direction(
         raise SettingError(f"`method` must be one of {', '.join(DIRECTIONS)}; got {method!r}.")
     if pool not in ("mean", "max"):
         raise SettingError(f"`pool` must be mean or max; got {pool!r}.")
+    if not 0 < penalty < float("inf"):
+        raise SettingError(f"`penalty` must be above 0 and finite; got {penalty}.")
     if len(with_artefact) == 0 or len(without_artefact) == 0:
         raise SettingError(
             "A direction needs rows with the artefact and rows without; "
@@ -194,13 +199,12 @@ def _pooled(
 ) -> tuple[Tensor, Tensor]:
     """Pool the layer's activation over places, (rows, features), and average it over both, (features,)."""
     pooled, means = [], []
-    with held_still(forward), torch.no_grad():
-        for first in range(0, len(inputs), batch_size):
-            _, layers = with_layers(forward, inputs[first : first + batch_size], [layer])
-            features = features_last(layers[layer], feature_axis)
-            places = features.flatten(1, -2) if features.ndim > 2 else features.unsqueeze(1)
-            means.append(places.mean(dim=1))
-            pooled.append(means[-1] if pool == "mean" else places.amax(dim=1))
+    for part in torch.split(inputs, batch_size):
+        _, layers = with_layers(forward, part, [layer])
+        features = features_last(layers[layer], feature_axis)
+        places = features.flatten(1, -2) if features.ndim > 2 else features.unsqueeze(1)
+        means.append(places.mean(dim=1))
+        pooled.append(means[-1] if pool == "mean" else places.amax(dim=1))
     mean = torch.cat(means)
     return torch.cat(pooled), mean.double().mean(dim=0).to(mean)
 

@@ -10,7 +10,6 @@ from torch import Tensor
 from .batch import Batch, Logits, Rationale
 from .counterexamples import Constant, Counterexample
 from .errors import SettingError, ShapeError
-from .layers import held_still
 from .methods import attribute
 from .target import Target
 
@@ -232,7 +231,7 @@ def masktune_inputs(
     Parameters
     ----------
     forward : Forward, module or function
-        The trained model; held still.
+        The trained model; asked in evaluation mode, and left as found.
     batch : Batch
         Training rows; not changed.
     deviations, share : float, optional
@@ -298,13 +297,12 @@ def _explained(
     batch_size: int,
     settings: dict[str, Any],
 ) -> Tensor:
-    """Explain rows in batches, with the model held still."""
+    """Explain rows in batches."""
     if len(inputs) == 0:
         raise ShapeError(f"There must be at least one row to explain; got shape {tuple(inputs.shape)}.")
     parts = []
-    with held_still(model):
-        for first in range(0, len(inputs), batch_size):
-            rows = slice(first, first + batch_size)
-            told = None if labels is None else labels[rows]
-            parts.append(attribute(model, inputs[rows], method, target=target, labels=told, **settings).scores)
+    for first in range(0, len(inputs), batch_size):
+        rows = slice(first, first + batch_size)
+        told = None if labels is None else labels[rows]
+        parts.append(attribute(model, inputs[rows], method, target=target, labels=told, **settings).scores)
     return torch.cat(parts)

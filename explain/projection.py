@@ -66,7 +66,8 @@ class Projected(nn.Module):
         self.feature_axis = feature_axis
         self.register_buffer("direction", direction.detach().clone())
         self.register_buffer("mean", mean.detach().clone())
-        self.train(inner.training)
+        # Not `train()`, which would put the parts of the layer in one mode.
+        self.training = inner.training
 
     def __getattr__(self, name: str) -> Any:
         """Look up on the layer what is not here: others may read its weights or its settings."""

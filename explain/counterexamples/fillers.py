@@ -34,7 +34,7 @@ def grey(inputs: Tensor, irrelevant: Tensor, generator: Generator) -> Tensor:
     Raises
     ------
     KindError, ShapeError
-        If the mask is not boolean or does not fit the inputs.
+        If the mask is not boolean or does not fit the inputs, or these are integers.
 
     Examples
     --------
@@ -44,6 +44,7 @@ def grey(inputs: Tensor, irrelevant: Tensor, generator: Generator) -> Tensor:
     >>> bool(refilled[0] == refilled[1] < 1), refilled[2:].tolist()
     (True, [2.0, 2.0])
     """
+    check_float(inputs)
     mask = expand_mask(irrelevant, inputs)
     constants = torch.rand(len(inputs), generator=generator).to(inputs)
     return torch.where(mask, constants.reshape(-1, *[1] * (inputs.ndim - 1)), inputs)
@@ -173,7 +174,8 @@ class Constant(Refill):
         """
         if inputs.ndim < 2 or inputs.numel() == 0:
             raise ShapeError(f"`inputs` must have shape (rows, channels, ...), none empty; got {tuple(inputs.shape)}.")
-        return cls(tuple(inputs.double().transpose(0, 1).flatten(1).mean(dim=1).tolist()))
+        others = [axis for axis in range(inputs.ndim) if axis != 1]
+        return cls(tuple(inputs.mean(dim=others, dtype=torch.float64).tolist()))
 
     def refill(self, batch: Batch, irrelevant: Tensor, generator: Generator) -> Tensor:
         """Put the constant in the marked regions."""
@@ -211,9 +213,11 @@ class Mean(Refill):
         check_float(batch.inputs)
         mask = expand_mask(irrelevant, batch.inputs)
         places = tuple(range(2, mask.ndim)) or (1,)
-        kept = torch.where(mask, 0.0, batch.inputs).sum(dim=places, keepdim=True)
+        # Half precision would overflow in the sum over an image.
+        wide = torch.promote_types(batch.inputs.dtype, torch.float32)
+        kept = torch.where(mask, 0.0, batch.inputs).sum(dim=places, keepdim=True, dtype=wide)
         mean = kept / (~mask).sum(dim=places, keepdim=True).clamp(min=1)
-        return torch.where(mask, mean, batch.inputs)
+        return torch.where(mask, mean.to(batch.inputs), batch.inputs)
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from ..as_used import as_used
 from ..batch import Logits, check_float
 from ..errors import KindError, SettingError, ShapeError
 from ..target import Target
@@ -55,6 +56,7 @@ class PerturbationCurve:
         return f"PerturbationCurve({self.kind} with {self.filler}, {rows} row{'s' * (rows != 1)} × {points} points)"
 
 
+@as_used
 def deletion(
     forward: Logits,
     inputs: Tensor,
@@ -74,7 +76,7 @@ def deletion(
     Parameters
     ----------
     forward : Forward, module or function
-        Model inputs to logits. Put the model in evaluation mode first.
+        Model inputs to logits; asked in evaluation mode, and left as found.
     inputs : Tensor, shape (batch, *event), float
         Model inputs. With three axes or more, whole places go at once (a pixel in all its
         channels, a token with all its features), else single elements.
@@ -138,6 +140,7 @@ def deletion(
     return _curve("deletion", forward, inputs, scores, filler, steps, target, labels, channel_axis, batch_size)
 
 
+@as_used
 def insertion(
     forward: Logits,
     inputs: Tensor,
@@ -220,7 +223,6 @@ def aopc(curve: PerturbationCurve) -> Tensor:
     return (curve.values[:, :1] - curve.values).mean(dim=1)
 
 
-@torch.no_grad()
 def _curve(
     kind: Literal["deletion", "insertion"],
     forward: Logits,

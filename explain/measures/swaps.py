@@ -5,14 +5,16 @@ import math
 import torch
 from torch import Tensor
 
+from ..as_used import as_used
 from ..batch import Logits
 from ..errors import SettingError, ShapeError
 from ..masks import expand_mask
+from .variants import check_batch_size
 
 __all__ = ["swap_sensitivity"]
 
 
-@torch.no_grad()
+@as_used
 def swap_sensitivity(
     forward: Logits,
     inputs: Tensor,
@@ -31,19 +33,20 @@ def swap_sensitivity(
     Parameters
     ----------
     forward : Forward, module or function
-        Model inputs to logits. Put the model in evaluation mode first.
+        Model inputs to logits; asked in evaluation mode, and left as found.
     inputs : Tensor, shape (rows, *event), float
         Model inputs.
     mask : Tensor, shape (rows, *event) or without the channel axis, bool
         The region of each row; rows with an empty one are left out.
     donors : Tensor, shape (donors, *event), float
-        Rows to refill from, at the same place; may be `inputs` themselves.
+        Rows to refill from, at the same place; may be `inputs` themselves, of which a row then draws
+        itself once in as many times as there are.
     seed : int
         Draws the donors; the same seed draws the same.
     draws : int
         Donors tried per row.
     batch_size : int
-        Rows per forward pass.
+        Rows per forward pass; changes no donor.
 
     Returns
     -------
@@ -56,7 +59,7 @@ def swap_sensitivity(
     KindError, ShapeError
         If the mask is not boolean or does not fit the inputs, or donors have another shape.
     SettingError
-        If there are no donors, or no draws.
+        If there are no donors, no draws, or the batch size is less than one.
 
     Examples
     --------
@@ -69,7 +72,8 @@ def swap_sensitivity(
     >>> swap_sensitivity(reads_first, x, torch.tensor([[True, False]] * 2), x.flip(0)[:1])
     0.5
     """
-    full = expand_mask(mask, inputs)
+    check_batch_size(batch_size)
+    full = expand_mask(mask, inputs).to(inputs.device)
     if donors.shape[1:] != inputs.shape[1:]:
         raise ShapeError(f"`donors` must have rows of shape {tuple(inputs.shape[1:])}; got {tuple(donors.shape[1:])}.")
     if len(donors) == 0 or draws < 1:
@@ -78,11 +82,11 @@ def swap_sensitivity(
     if len(rows) == 0:
         return math.nan
     generator = torch.Generator().manual_seed(seed)
+    drawn = torch.randint(len(donors), (draws, len(rows)), generator=generator).to(donors.device)
     flips = 0
-    for part in torch.split(rows, batch_size):
+    for part, chosen in zip(torch.split(rows, batch_size), torch.split(drawn, batch_size, dim=1), strict=True):
         before = forward(inputs[part]).argmax(dim=1)
-        for _ in range(draws):
-            drawn = torch.randint(len(donors), (len(part),), generator=generator).to(donors.device)
-            refilled = torch.where(full[part], donors[drawn], inputs[part])
+        for donor in chosen:
+            refilled = torch.where(full[part], donors[donor].to(inputs), inputs[part])
             flips += int((forward(refilled).argmax(dim=1) != before).sum())
     return flips / (len(rows) * draws)

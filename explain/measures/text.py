@@ -6,6 +6,7 @@ from typing import TypeAlias
 import torch
 from torch import Tensor
 
+from ..as_used import as_used
 from ..batch import Logits
 from ..errors import KindError, SettingError, ShapeError
 from ..masks import check_bool
@@ -26,6 +27,7 @@ SHARES = (0.01, 0.05, 0.10, 0.20, 0.50)
 Removal: TypeAlias = float | Tensor | Callable[[Tensor, Tensor], Tensor]
 
 
+@as_used
 def comprehensiveness(
     forward: Logits,
     inputs: Tensor,
@@ -44,8 +46,8 @@ def comprehensiveness(
     Parameters
     ----------
     forward : Forward, module or function
-        Token ids, or embedded tokens, to logits. Put the model in evaluation mode first. It has to
-        find the padding in what it is given.
+        Token ids, or embedded tokens, to logits; asked in evaluation mode, and left as found. It has
+        to find the padding in what it is given.
     inputs : Tensor, shape (batch, tokens) int64, or (batch, tokens, features) float
         What `forward` takes.
     scores : Tensor, shape (batch, tokens), float
@@ -95,6 +97,7 @@ def comprehensiveness(
     return _mean_drop(forward, inputs, scores, tokens, filler, shares, batch_size, keep=False)
 
 
+@as_used
 def sufficiency(
     forward: Logits,
     inputs: Tensor,
@@ -168,7 +171,6 @@ def top_tokens(scores: Tensor, share: float, tokens: Tensor | None = None) -> Te
     return places < _counts(among, (share,)).to(places.device)
 
 
-@torch.no_grad()
 def _mean_drop(
     forward: Logits,
     inputs: Tensor,

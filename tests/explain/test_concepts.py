@@ -142,6 +142,9 @@ def test_what_cannot_give_a_direction_is_refused(net, groups):
         concept_direction(net, "conv", affected, clean, "difference")
     with pytest.raises(SettingError, match="mean or max; got 'sum'"):
         concept_direction(net, "conv", affected, clean, pool="sum")
+    for penalty in (0.0, -1.0, math.nan, math.inf):
+        with pytest.raises(SettingError, match="`penalty` must be above 0"):
+            concept_direction(net, "conv", affected, clean, "svm", penalty=penalty)
     with pytest.raises(SettingError, match="got 9 and 0"):
         concept_direction(net, "conv", affected, clean[:0])
     with pytest.raises(SettingError, match="must respond to the artefact"):

@@ -318,3 +318,22 @@ def test_nothing_is_added_where_nothing_was_said():
 def test_settings_that_mean_nothing_are_refused(setting, words):
     with pytest.raises(SettingError, match=words):
         setting()
+
+
+def test_the_mean_of_a_large_image_in_half_precision_is_finite():
+    inputs = torch.ones(1, 1, 300, 300, dtype=torch.float16)
+    mask = torch.zeros(1, 300, 300, dtype=torch.bool)
+    mask[0, 0, 0] = True
+    refilled = Mean()(Batch(inputs, torch.tensor([0])), Rationale(irrelevant=mask), seeded()).inputs
+    assert torch.equal(refilled, inputs)
+
+
+def test_grey_is_none_of_the_integers():
+    with pytest.raises(KindError, match="floating point"):
+        grey(torch.ones(1, 2, dtype=torch.int64), torch.ones(1, 2, dtype=torch.bool), seeded())
+
+
+def test_the_mean_of_data_is_that_of_each_channel_whatever_its_kind():
+    data = torch.randint(0, 255, (5, 3, 4, 6), generator=seeded(), dtype=torch.uint8)
+    expected = tuple(sum(data[:, c].flatten().tolist()) / (5 * 24) for c in range(3))
+    assert Constant.mean_of(data).value == pytest.approx(expected, rel=1e-12)

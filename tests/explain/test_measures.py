@@ -2,8 +2,10 @@ import math
 
 import pytest
 import torch
+from torch import nn
 
-from explain import SettingError, ShapeError, mass_on_mask, swap_sensitivity, worst_class_accuracy
+from explain import SettingError, ShapeError, deletion, insertion, mass_on_mask, swap_sensitivity, worst_class_accuracy
+from explain.measures import comprehensiveness, sufficiency
 
 
 def test_mass_is_the_share_of_magnitude_inside():
@@ -51,6 +53,54 @@ def test_donors_are_drawn_with_the_seed():
     mask = torch.tensor([[True, False]]).expand(50, 2)
     one, two = (swap_sensitivity(reads_first, inputs, mask, inputs, seed=3) for _ in range(2))
     assert one == two
+
+
+@pytest.mark.parametrize("batch_size", [1, 7, 512])
+def test_the_size_of_a_pass_changes_no_donor(batch_size):
+    inputs = torch.randn(50, 2, generator=torch.Generator().manual_seed(0))
+    mask = torch.tensor([[True, False]]).expand(50, 2)
+    drawn = torch.randint(50, (3, 50), generator=torch.Generator().manual_seed(3)).tolist()
+    positive = (inputs[:, 0] > 0).tolist()
+    flips = [positive[donor] != positive[row] for draw in drawn for row, donor in enumerate(draw)]
+    found = swap_sensitivity(reads_first, inputs, mask, inputs, seed=3, draws=3, batch_size=batch_size)
+    assert found == sum(flips) / 150
+    with pytest.raises(SettingError, match="`batch_size` must be at least 1; got 0"):
+        swap_sensitivity(reads_first, inputs, mask, inputs, batch_size=0)
+
+
+def swapped(net, x, mask):
+    return torch.tensor(swap_sensitivity(net, x, mask, x.flip(0)))
+
+
+def deleted(net, x, mask):
+    return deletion(net, x, x, filler=0.0, steps=3).values
+
+
+def inserted(net, x, mask):
+    return insertion(net, x, x, filler=0.0, steps=3).values
+
+
+def comprehended(net, x, mask):
+    return comprehensiveness(net, x, x, filler=0.0)
+
+
+def sufficed(net, x, mask):
+    return sufficiency(net, x, x, filler=0.0)
+
+
+@pytest.mark.parametrize("measure", [swapped, deleted, inserted, comprehended, sufficed])
+def test_a_model_in_training_is_measured_as_it_will_be_used_and_left_as_found(measure):
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Linear(6, 8), nn.BatchNorm1d(8), nn.Dropout(0.5), nn.Linear(8, 3))
+    x, mask = torch.randn(20, 6), torch.ones(20, 6, dtype=torch.bool)
+    expected = measure(net.eval(), x, mask)
+    net.train()[1].eval()
+    buffers = {name: buffer.clone() for name, buffer in net.named_buffers()}
+    assert torch.equal(measure(net, x, mask), expected)
+    net[1].train()
+    assert torch.equal(measure(net, x, mask), expected)
+    assert all(part.training for part in net.modules())
+    assert all(torch.equal(buffer, buffers[name]) for name, buffer in net.named_buffers())
 
 
 def test_donors_must_look_like_the_inputs_and_exist():

@@ -111,6 +111,13 @@ def test_modes_stay_as_they_are_and_can_be_set(net):
     assert not projected.conv.inner.training
 
 
+def test_parts_of_the_layer_keep_modes_of_their_own():
+    block = nn.Sequential(nn.Linear(2, 2), nn.BatchNorm1d(2), nn.Dropout()).train()
+    block[1].eval()  # frozen statistics
+    projected = Projected(block, torch.tensor([1.0, 0.0]), torch.zeros(2))
+    assert [part.training for part in projected.modules()] == [True, True, True, False, True]
+
+
 def test_settings_of_the_layer_can_be_read_through_it():
     torch.manual_seed(0)
     block = nn.TransformerEncoderLayer(4, 2, 8, batch_first=True, dropout=0.0)
