@@ -134,11 +134,14 @@ class Rationale:
     @property
     def annotated(self) -> Tensor:
         """Whether anything was said, shape (batch,), bool; shape () and False without any mask."""
-        said = [mask.flatten(1).any(dim=1) for mask in (self.irrelevant, self.relevant) if mask is not None]
-        if not said:
-            # Broadcasts over any number of rows, which is not known here.
-            return torch.tensor(False)
-        return torch.stack(said).any(dim=0)
+        return any_marked(self.irrelevant, self.relevant)
+
+
+def any_marked(*masks: Tensor | None) -> Tensor:
+    """Say which rows have an element marked in any mask, shape (batch,); shape () and False without masks."""
+    said = [mask.flatten(1).any(dim=1) for mask in masks if mask is not None]
+    # Without masks it broadcasts over any number of rows, which is not known here.
+    return torch.stack(said).any(dim=0) if said else torch.tensor(False)
 
 
 def check_float(inputs: Tensor) -> None:

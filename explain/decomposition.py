@@ -15,7 +15,7 @@ from .batch import Logits, check_float
 from .errors import KindError, LayerError
 from .layers import held_still, module_of
 from .masks import expand_mask
-from .rules import Rule, propagate
+from .rules import Rule, propagate, scale_and_shift
 
 __all__ = ["contextual_decomposition"]
 
@@ -129,7 +129,9 @@ class Split:
         if constant is None:
             return self
         beta, gamma = self.beta.abs(), self.gamma.abs()
-        share = beta / (beta + gamma).clamp(min=torch.finfo(beta.dtype).tiny)
+        total = beta + gamma
+        # Not a least total, whose reciprocal would overflow in the backward pass: infinity times zero is NaN.
+        share = beta / total.where(total > 0, 1.0)
         taken = share * constant
         return Split(self.beta + taken, self.gamma + (constant - taken))
 
@@ -145,36 +147,20 @@ def _linear(layer: nn.Linear, split: Split) -> Split:
 def _convolution(layer: nn.Conv1d | nn.Conv2d | nn.Conv3d, split: Split) -> Split:
     """Convolve both parts, by the layer's own method, which knows all ways to pad."""
     parts = split.each(lambda part: layer._conv_forward(part, layer.weight, None))
-    return parts if layer.bias is None else parts.plus(_along_channels(layer.bias, parts))
+    return parts if layer.bias is None else parts.plus(layer.bias.view(-1, *[1] * (len(parts.shape) - 2)))
 
 
 def _batch_norm(layer: nn.BatchNorm1d | nn.BatchNorm2d | nn.BatchNorm3d, split: Split) -> Split:
     """Scale both parts by the running variance; all that is added counts as one bias."""
-    if layer.running_mean is None or layer.running_var is None:
-        raise LayerError(
-            f"{type(layer).__name__} must keep running statistics for contextual decomposition, or rows would "
-            "influence each other; it has track_running_stats=False."
-        )
-    scale = (layer.running_var + layer.eps).rsqrt()
-    if layer.affine:
-        scale = scale * layer.weight
-    shift = -layer.running_mean * scale
-    if layer.affine:
-        shift = shift + layer.bias
-    parts = split.each(lambda part: part * _along_channels(scale, part))
-    return parts.plus(_along_channels(shift, parts))
-
-
-def _along_channels(values: Tensor, like: Tensor | Split) -> Tensor:
-    """View one value per channel so that it broadcasts over (batch, channels, ...)."""
-    return values.reshape(-1, *[1] * (len(like.shape) - 2))
+    scale, shift = scale_and_shift(layer, len(split.shape))
+    return split.each(lambda part: part * scale).plus(shift)
 
 
 def _kinked(function: Function | None = None) -> Rule:
     """Make the rule of a function that is linear on either side of zero: β first, γ takes what it adds."""
 
     def rule(layer: nn.Module | None, split: Split, *args: Any, **kwargs: Any) -> Split:
-        apply = _out_of_place(layer or function, args, kwargs)
+        apply = _out_of_place(function if layer is None else layer.forward, args, kwargs)
         beta = apply(split.beta)
         return Split(beta, apply(split.whole) - beta)
 
@@ -185,7 +171,7 @@ def _bent(function: Function | None = None) -> Rule:
     """Make the rule of any function of one number: what a part adds, averaged over both orders of adding."""
 
     def rule(layer: nn.Module | None, split: Split, *args: Any, **kwargs: Any) -> Split:
-        apply = _out_of_place(layer or function, args, kwargs)
+        apply = _out_of_place(function if layer is None else layer.forward, args, kwargs)
         beta, gamma, whole = apply(split.beta), apply(split.gamma), apply(split.whole)
         nothing = apply(torch.zeros_like(split.beta))
         # Grouped so that a part of zero gets exactly zero.
@@ -217,7 +203,7 @@ def _each(function: Function | None = None) -> Rule:
     """Make the rule of a linear map without a bias: on each part."""
 
     def rule(layer: nn.Module | None, split: Split, *args: Any, **kwargs: Any) -> Split:
-        apply = layer or function
+        apply = function if layer is None else layer.forward
         assert apply is not None
         return split.each(lambda part: apply(part, *args, **kwargs))
 

@@ -120,13 +120,18 @@ def gradient_bounds(module: nn.Module, lower: Tensor, upper: Tensor, labels: Ten
 def _loss_gradient(logits: Interval, labels: Tensor) -> Interval:
     """Bound p − y: each probability is least where its logit is least and all others are greatest."""
     lower, upper = logits.lower, logits.upper
-    classes = torch.arange(lower.shape[1], device=lower.device)
-    own = classes[:, None] == classes
-    # One row of logits for each class: (batch, classes, classes), and of its softmax the diagonal.
-    least = torch.where(own, lower[:, None], upper[:, None]).softmax(dim=2).diagonal(dim1=1, dim2=2)
-    most = torch.where(own, upper[:, None], lower[:, None]).softmax(dim=2).diagonal(dim1=1, dim2=2)
-    label = classes == labels[:, None]
-    return Interval.between(least - label.to(least.dtype), most - label.to(most.dtype))
+    least, most = (lower - _others(upper)).sigmoid(), (upper - _others(lower)).sigmoid()
+    label = (torch.arange(lower.shape[1], device=lower.device) == labels[:, None]).to(lower.dtype)
+    return Interval.between(least - label, most - label)
+
+
+def _others(logits: Tensor) -> Tensor:
+    """Compute, for each class, the logarithm of the exponentials summed over all other classes."""
+    largest = torch.zeros_like(logits, dtype=torch.bool).scatter(1, logits.argmax(dim=1, keepdim=True), True)
+    # Taken off the whole sum, except for the largest, of which nothing but rounding might be left.
+    share = logits.softmax(dim=1).masked_fill(largest, 0.0)
+    rest = logits.masked_fill(largest, -torch.inf).logsumexp(dim=1, keepdim=True)
+    return torch.where(largest, rest, logits.logsumexp(dim=1, keepdim=True) + torch.log1p(-share))
 
 
 def _sum(one: Interval, other: Interval) -> Interval:
@@ -172,7 +177,7 @@ def _affine(bound: Rule) -> Rule:
                 sources.append(value)
                 boxes.append(_tracked(value.interval))
                 return boxes[-1]
-            return [opened(one) for one in value] if isinstance(value, list) else value
+            return [opened(one) for one in value] if isinstance(value, (list, tuple)) else value
 
         output: Interval = bound(layer, *map(opened, args), **{name: opened(one) for name, one in kwargs.items()})
 

@@ -13,7 +13,7 @@ from torch.nn import functional as F
 
 from .batch import check_float
 from .errors import LayerError, SettingError, ShapeError
-from .rules import Rule, propagate
+from .rules import Rule, propagate, scale_and_shift
 
 __all__ = ["Interval", "interval_bounds", "marked_box"]
 
@@ -179,16 +179,8 @@ def _function_convolution(function: Callable[..., Tensor]) -> Rule:
 
 
 def _batch_norm(layer: nn.BatchNorm1d | nn.BatchNorm2d, x: Interval) -> Interval:
-    mean, variance = layer.running_mean, layer.running_var
-    if mean is None or variance is None:
-        raise LayerError(
-            f"Batch normalisation must have running statistics to be bounded row by row; {layer} has none. "
-            "Make it with `track_running_stats=True`."
-        )
-    scale = layer.weight * (variance + layer.eps).rsqrt() if layer.affine else (variance + layer.eps).rsqrt()
-    shift = layer.bias - mean * scale if layer.affine else -mean * scale
-    channels = (1, -1, *[1] * (len(x.shape) - 2))
-    return Interval(x.center * scale.view(channels) + shift.view(channels), x.radius * scale.abs().view(channels))
+    scale, shift = scale_and_shift(layer, len(x.shape))
+    return Interval(x.center * scale + shift, x.radius * scale.abs())
 
 
 def _unchanged(_: nn.Module | None, x: Interval, *args: Any, **kwargs: Any) -> Interval:
@@ -213,7 +205,7 @@ def _monotone(function: Callable[..., Tensor] | None = None) -> Rule:
         run = layer.forward if layer is not None else function
         assert run is not None
         slopes = [getattr(layer, name, 0.0) for name in ("negative_slope", "alpha", "beta")]
-        if any(isinstance(slope, float) and slope < 0 for slope in [*slopes, *args, *kwargs.values()]):
+        if any(isinstance(slope, (int, float)) and slope < 0 for slope in [*slopes, *args, *kwargs.values()]):
             raise LayerError(
                 f"An activation must not fall to be bounded by its ends; {layer or function} does. "
                 "Use a slope that is not negative."
@@ -232,7 +224,9 @@ def _method(name: str) -> Callable[..., Tensor]:
     return run
 
 
-def _add(_: None, one: Interval | Tensor | float, other: Interval | Tensor | float) -> Interval:
+def _add(_: None, one: Interval | Tensor | float, other: Interval | Tensor | float, *, alpha: float = 1) -> Interval:
+    if alpha != 1:
+        other = _multiply(None, other, alpha) if isinstance(other, Interval) else alpha * other
     if isinstance(one, Interval) and isinstance(other, Interval):
         return Interval(one.center + other.center, one.radius + other.radius)
     box, shift = (one, other) if isinstance(one, Interval) else (other, one)
@@ -242,8 +236,10 @@ def _add(_: None, one: Interval | Tensor | float, other: Interval | Tensor | flo
     return Interval(center, box.radius.expand_as(center))
 
 
-def _subtract(_: None, one: Interval | Tensor | float, other: Interval | Tensor | float) -> Interval:
-    return _add(None, one, _multiply(None, other, -1) if isinstance(other, Interval) else -other)
+def _subtract(
+    _: None, one: Interval | Tensor | float, other: Interval | Tensor | float, *, alpha: float = 1
+) -> Interval:
+    return _add(None, one, other, alpha=-alpha)
 
 
 def _multiply(_: None, one: Interval | Tensor | float, other: Interval | Tensor | float) -> Interval:

@@ -113,9 +113,12 @@ def mask_on_layer(mask: Tensor, activation: Tensor) -> Tensor:
     (batch, [c,] h, w)          (batch, c', h', w')        `resize_mask`, over all channels
     (batch, tokens)             (batch, tokens, features)  over all features
     (batch, [c,] length)        (batch, c', length')       `resize_mask`, over all channels
-    (batch, [c,] h, w)          (batch, s² or 1 + s²,      patches of a vision transformer: on the
-                                features)                  s × s grid; the first token is no patch
+    (batch, c, h, w) or         (batch, s² or 1 + s²,      patches of a vision transformer: on the
+    (batch, h, h)               features)                  s × s grid; the first token is no patch
     ==========================  =========================  =========================================
+
+    Shapes alone do not tell all: where a sequence is as long as a layer has channels, tokens are taken. With
+    its channel axis, (batch, 1, length), a mask is never taken for tokens.
 
     Parameters
     ----------
@@ -151,13 +154,15 @@ def mask_on_layer(mask: Tensor, activation: Tensor) -> Tensor:
             return resize_mask(flat, full[2:]).unsqueeze(1).expand(full)
         if activation.ndim == 3 and mask.ndim == 2 and mask.shape[1] == full[1]:
             return mask.unsqueeze(2).expand(full)
+        # Two axes of one length are an image, which square patches fill; of two lengths, channels of a signal.
+        image = mask.ndim == 4 or (mask.ndim == 3 and 1 < mask.shape[1] == mask.shape[2])
         side = math.isqrt(full[1]) if activation.ndim == 3 else 0
-        if side and mask.ndim in (3, 4) and full[1] - side * side in (0, 1) and min(mask.shape[-2:]) > 1:
+        if image and side and full[1] - side * side in (0, 1):
             flat = mask.any(dim=1) if mask.ndim == 4 else mask
             patches = resize_mask(flat, (side, side)).flatten(1)
             patches = nn.functional.pad(patches, (full[1] - side * side, 0), value=False)
             return patches.unsqueeze(2).expand(full)
-        if activation.ndim == 3 and mask.ndim in (2, 3):
+        if activation.ndim == 3 and mask.ndim in (2, 3) and not image:
             flat = mask.any(dim=1) if mask.ndim == 3 else mask
             return resize_mask(flat, full[2:]).unsqueeze(1).expand(full)
     raise ShapeError(

@@ -14,7 +14,7 @@ from torch import Tensor, fx, nn
 from .errors import LayerError
 from .layers import held_still
 
-__all__ = ["Rule", "Rules", "propagate"]
+__all__ = ["Rule", "Rules", "propagate", "scale_and_shift"]
 
 Rule: TypeAlias = Callable[..., Any]
 Rules: TypeAlias = Mapping[type[nn.Module] | Callable[..., Any] | str, Rule]
@@ -116,6 +116,47 @@ def propagate(module: nn.Module, state: StateT, rules: Rules, *, what: str = "th
             if _in_place(node, layer):
                 values[node.args[0]] = values[node]
     raise LayerError(f"{type(module).__name__} must return one tensor for {what}; it returns nothing.")
+
+
+def scale_and_shift(layer: nn.modules.batchnorm._BatchNorm, axes: int) -> tuple[Tensor, Tensor]:
+    """Write batch normalisation in evaluation mode as ``scale · x + shift``.
+
+    Parameters
+    ----------
+    layer : torch.nn.BatchNorm1d, 2d or 3d
+        With running statistics.
+    axes : int
+        Number of axes of x, the batch among them.
+
+    Returns
+    -------
+    scale, shift : Tensor, shape (channels, 1, ...), float
+        Broadcast over x.
+
+    Raises
+    ------
+    LayerError
+        If it has no running statistics, so that rows would influence each other.
+
+    Examples
+    --------
+    >>> scale, shift = scale_and_shift(nn.BatchNorm2d(3, eps=0.0), axes=4)
+    >>> scale.flatten().tolist(), shift.shape
+    ([1.0, 1.0, 1.0], torch.Size([3, 1, 1]))
+    """
+    if layer.running_mean is None or layer.running_var is None:
+        raise LayerError(
+            f"Batch normalisation must have running statistics, or rows would influence each other; {layer} has none. "
+            "Make it with `track_running_stats=True`."
+        )
+    scale = (layer.running_var + layer.eps).rsqrt()
+    if layer.affine:
+        scale = scale * layer.weight
+    shift = -layer.running_mean * scale
+    if layer.affine:
+        shift = shift + layer.bias
+    channels = (-1, *[1] * (axes - 2))
+    return scale.view(channels), shift.view(channels)
 
 
 def _call(

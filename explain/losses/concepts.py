@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+import torch
 from torch import Tensor
 
 from ..batch import Batch, Logits, Rationale
@@ -55,9 +56,10 @@ class RightReasonsConcept(RationaleLoss):
     -----
     The irrelevant mask says only *which rows* are penalised, not where: the concept stands for the
     region. To follow the paper, which penalises every row, mark them all. Needs, beside, rows with and
-    without the artefact, to find the direction. Costs a forward pass and a second derivative above the
-    layer. The paper trains what follows the layer and leaves the rest, which is a choice of the weights
-    that the optimiser is given; below the layer, the direction would move away from its artefact.
+    without the artefact, to find the direction. Costs a second derivative above the layer, and a
+    forward pass unless it is shared. The paper trains what follows the layer and leaves the rest, which
+    is a choice of the weights that the optimiser is given; below the layer, the direction would move
+    away from its artefact.
 
     References
     ----------
@@ -84,7 +86,7 @@ class RightReasonsConcept(RationaleLoss):
     norm: str = "l1"
     feature_axis: int | None = None
 
-    passes: ClassVar[str] = "1 F + 1 B down to the layer, differentiated again, on annotated rows"
+    passes: ClassVar[str] = "1 B down to the layer, differentiated again, and 1 F unless shared"
     source: ClassVar[str] = "Dreyer, Pahde, Anders, Samek, Lapuschkin 2024"
     float_inputs: ClassVar[bool] = False
     shares: ClassVar[bool] = True
@@ -156,6 +158,7 @@ class RightReasonsConcept(RationaleLoss):
             return along.square().mean(dim=1)
         if self.norm == "cosine":
             # Clamped under the root: a gradient that vanishes has no part along anything, and no infinite slope.
-            size = gradient.square().sum(dim=-1).clamp(min=1e-24).sqrt()
+            least = max(1e-24, torch.finfo(gradient.dtype).tiny)
+            size = gradient.square().sum(dim=-1).clamp(min=least).sqrt()
             along = along / size.reshape(len(batch), -1)
         return along.abs().mean(dim=1)

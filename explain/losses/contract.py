@@ -11,8 +11,8 @@ from typing import ClassVar, Literal, TypeAlias
 import torch
 from torch import Tensor
 
-from ..batch import Batch, Logits, Rationale, check_float
-from ..errors import SettingError
+from ..batch import Batch, Logits, Rationale, any_marked, check_float
+from ..errors import SettingError, ShapeError
 from ..layers import held_still
 
 __all__ = ["RationaleLoss", "Weight", "WeightedSum"]
@@ -92,8 +92,14 @@ class RationaleLoss(ABC):
 
     def annotated(self, rationale: Rationale) -> Tensor:
         """Say which rows this loss has something to say about; shape (batch,), bool, or () without masks."""
-        masks = [getattr(rationale, name) for name in self.needs]
-        return _any_marked([mask for mask in masks if mask is not None])
+        return any_marked(*(getattr(rationale, name) for name in self.needs))
+
+    def annotated_rows(self, batch: Batch, rationale: Rationale) -> Tensor:
+        """Say the same of each row of a batch; shape (batch,), bool. ShapeError if the masks are of other rows."""
+        said = self.annotated(rationale)
+        if said.ndim and len(said) != len(batch):
+            raise ShapeError(f"A mask must have one row per example; got {len(said)} rows for {len(batch)} examples.")
+        return said.expand(len(batch))
 
     @property
     def layer_names(self) -> tuple[str, ...]:
@@ -120,7 +126,7 @@ class RationaleLoss(ABC):
         batch : Batch
             Inputs, shape (batch, *event), and labels.
         rationale : Rationale
-            What was said; rows about which nothing was said cost nothing.
+            What was said, on any device; rows about which nothing was said cost nothing.
 
         Returns
         -------
@@ -132,7 +138,7 @@ class RationaleLoss(ABC):
         KindError
             If the inputs are integers and the loss needs their gradient.
         ShapeError
-            If a mask does not fit.
+            If a mask does not fit, or has not one row per example.
         SettingError
             If the weight is still "auto".
         GraphError, LayerError
@@ -149,13 +155,14 @@ class RationaleLoss(ABC):
         kind = batch.inputs.dtype if batch.inputs.is_floating_point() else torch.get_default_dtype()
         # A leaf of its own, so that a batch without any mark can still be differentiated.
         penalty = torch.zeros(len(batch), dtype=kind, device=batch.inputs.device, requires_grad=trains)
-        (rows,) = self.annotated(rationale).to(penalty.device).expand(len(batch)).nonzero(as_tuple=True)
+        (rows,) = self.annotated_rows(batch, rationale).to(penalty.device).nonzero(as_tuple=True)
         if len(rows) == 0:
             return penalty
-        if not (self.shares and batch.logits is not None and len(rows) == len(batch)):
-            batch, rationale = batch.take(rows), rationale.take(rows)
-        with held_still(forward), torch.enable_grad():
-            values = self.penalize(forward, batch, rationale)
+        # Inference mode has to be left for the copies too: its tensors cannot take part in a gradient.
+        with torch.inference_mode(False), torch.enable_grad(), held_still(forward):
+            if not (self.shares and batch.logits is not None and len(rows) == len(batch)):
+                batch, rationale = batch.take(rows), rationale.take(rows)
+            values = self.penalize(forward, batch, rationale.to(batch.inputs.device))
         if not trains:
             values = values.detach()
         # Inputs that are integers do not say in which precision the model answers.
@@ -184,13 +191,15 @@ class WeightedSum(RationaleLoss):
 
     Attributes
     ----------
+    weight : float
+        Factor of the whole. Parts may have the weight "auto", the sum may not.
     losses : tuple of RationaleLoss
         What is added up. Nested sums are written out.
 
     Raises
     ------
     SettingError
-        If there is none.
+        If there is none, or the weight of the sum is "auto".
 
     Examples
     --------
@@ -211,6 +220,8 @@ class WeightedSum(RationaleLoss):
         super().__post_init__()
         if not self.losses:
             raise SettingError("A sum of losses must have at least one; got none.")
+        if self.weight == "auto":
+            raise SettingError("The weight of a sum must be a number; got 'auto'. Give it to the parts instead.")
 
     def annotated(self, rationale: Rationale) -> Tensor:
         """Say which rows any of the losses has something to say about."""
@@ -233,11 +244,3 @@ class WeightedSum(RationaleLoss):
         """Add up the weighted penalties of each row."""
         # Each part decides for itself whether it can share a pass.
         return torch.stack([loss(forward, batch, rationale) for loss in self.losses]).sum(dim=0)
-
-
-def _any_marked(masks: list[Tensor]) -> Tensor:
-    """Which rows have an element marked in any mask; shape () and False without masks."""
-    if not masks:
-        # Broadcasts over any number of rows, which is not known here.
-        return torch.tensor(False)
-    return torch.stack([mask.flatten(1).any(dim=1) for mask in masks]).any(dim=0)

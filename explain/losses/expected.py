@@ -6,7 +6,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from ..batch import Batch, Logits, Rationale, check_float
+from ..batch import Batch, Logits, Rationale
 from ..errors import KindError, SettingError, ShapeError
 from ..masks import expand_mask
 from ..methods.gradients import gradient_of
@@ -112,14 +112,11 @@ class ExpectedGradientPrior(RationaleLoss):
         ------
         ShapeError
             If the mask or the references do not fit the inputs.
-        KindError
-            If the inputs are not floating point.
         GraphError
             If the logits do not depend on the inputs through autograd.
         """
         assert rationale.irrelevant is not None
         inputs = batch.inputs
-        check_float(inputs)
         mask = expand_mask(rationale.irrelevant, inputs)
         rows, event = len(batch), inputs.shape[1:]
         # One tensor of draws with the rows first: a row gets the same ones in any batch that starts alike.

@@ -80,13 +80,12 @@ class RightReasons(RationaleLoss):
 
     passes: ClassVar[str] = "1 B differentiated again, and 1 F unless shared: about 2–3.5 × a plain step in all"
     source: ClassVar[str] = "Ross, Hughes, Doshi-Velez 2017; at a layer and with class weights Schramowski et al. 2020"
+    shares: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.norm not in NORMS:
             raise SettingError(f"`norm` must be one of {', '.join(NORMS)}; got {self.norm!r}.")
-
-    shares: ClassVar[bool] = True
 
     @property
     def float_inputs(self) -> bool:  # type: ignore[override]
@@ -112,16 +111,21 @@ class RightReasons(RationaleLoss):
         else:
             place = layers[self.layer]
             mask = mask_on_layer(rationale.irrelevant, place)
+        mask = mask.flatten(1)
         gradient = gradient_of(target_values(logits, self.target, batch.labels), place, create_graph=True).flatten(1)
-        blamed = torch.where(mask.flatten(1), gradient, 0.0)
+        if self.norm == "cosine":
+            # No factor changes a cosine, and the squares of what a confident model has underflow.
+            largest = gradient.detach().abs().amax(dim=1, keepdim=True)
+            gradient = gradient / largest.where(largest > torch.finfo(largest.dtype).tiny, 1.0)
+        blamed = torch.where(mask, gradient, 0.0)
         if self.norm == "l2":
             size = blamed.square().sum(dim=1)
         elif self.norm == "l1":
             size = blamed.abs().sum(dim=1)
         else:
-            # Of a row whose gradient vanishes, nothing is blamed: 0 / tiny.
-            both = gradient.norm(dim=1) * mask.flatten(1).sum(dim=1).sqrt()
-            size = blamed.abs().sum(dim=1) / both.clamp(min=torch.finfo(both.dtype).tiny)
+            # Below one only for a row whose gradient vanishes: there nothing is blamed.
+            both = gradient.norm(dim=1) * mask.sum(dim=1).sqrt().to(gradient.dtype)
+            size = blamed.abs().sum(dim=1) / both.clamp(min=0.5)
         if self.class_weights is None:
             return size
         if len(self.class_weights) != logits.shape[1]:

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from ..batch import Batch, Logits, Rationale
 from ..errors import SettingError, ShapeError
+from ..layers import held_still
 from .contract import RationaleLoss, WeightedSum
 
 __all__ = ["balanced", "mean_over_annotated", "mean_penalty"]
@@ -103,9 +104,9 @@ def balanced(
     Parameters
     ----------
     loss : RationaleLoss
-        With `weight="auto"`, or a sum with such parts.
+        With `weight="auto"`, or a sum with such parts: each is settled by itself.
     forward : Forward, module or function
-        The model at the start.
+        The model at the start; held still meanwhile.
     batch : Batch
         A first batch with annotated rows.
     rationale : Rationale
@@ -144,14 +145,15 @@ def balanced(
     """
     if not share > 0:
         raise SettingError(f"`share` must be positive; got {share}.")
+    if loss.settled:
+        return loss
+    if task is None:
+        with held_still(forward), torch.no_grad():
+            task = float(nn.functional.cross_entropy(forward(batch.inputs), batch.labels))
     if isinstance(loss, WeightedSum):
         parts = (balanced(part, forward, batch, rationale, task=task, share=share) for part in loss.losses)
         return replace(loss, losses=tuple(parts))
-    if loss.weight != "auto":
-        return loss
     with torch.no_grad():
-        if task is None:
-            task = float(nn.functional.cross_entropy(forward(batch.inputs), batch.labels))
         size = float(mean_penalty(replace(loss, weight=1.0), forward, batch, rationale))
     weight = share * task / size if size else 0.0
     if not 0 < weight < float("inf"):

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+import torch
 from torch import Tensor, nn
 
 from ..batch import Batch, Logits, Rationale
@@ -16,9 +17,10 @@ def shared_pass(
 ) -> tuple[Tensor, Batch]:
     """Run a model once for both the task loss and the rationale loss, where that is the same thing.
 
-    A penalty that takes a pass of its own costs about as much again as the step. It can use the pass
-    of the task loss when every row is annotated, and when rows do not influence each other in it: not
-    with batch normalisation in training mode. Dropout is then the same for both.
+    A penalty that takes a pass of its own costs up to as much again as the step. It can use the pass
+    of the task loss when every row is annotated, and when that pass says what the model held still
+    would say: not with batch normalisation or dropout in training mode, nor with gradients disabled.
+    The values and gradients of the penalty are then those of a pass of its own.
 
     Parameters
     ----------
@@ -36,7 +38,20 @@ def shared_pass(
     logits : Tensor, shape (batch, classes), float
         For the task loss.
     batch : Batch
-        With logits and layers if they can be shared, else the one given.
+        With logits and layers if they can be shared, else the one given. Task loss and penalty then
+        hang on one graph: add them up before the backward pass.
+
+    Raises
+    ------
+    ShapeError
+        If the masks have not one row per example.
+
+    Notes
+    -----
+    Batch and instance normalisation, dropout, and recurrent layers, attention and randomised ReLUs of
+    torch are known to behave differently in training mode. Code of one's own that does, such as a call
+    of `torch.nn.functional.dropout`, is not seen: of such a model the penalty is then that of training
+    mode where all rows are annotated.
 
     Examples
     --------
@@ -51,8 +66,8 @@ def shared_pass(
     True
     """
     parts = [] if loss is None else [part for part in loss.parts() if part.shares]
-    everywhere = any(bool(part.annotated(rationale).expand(len(batch)).all()) for part in parts)
-    if not everywhere or _mixes_rows(forward):
+    everywhere = any(bool(part.annotated_rows(batch, rationale).all()) for part in parts)
+    if not everywhere or not torch.is_grad_enabled() or _differs_in_training(forward):
         return forward(batch.inputs), batch
     inputs = batch.inputs.detach()
     if inputs.is_floating_point():
@@ -93,9 +108,18 @@ def ask(forward: Logits, batch: Batch, names: Sequence[str] = ()) -> tuple[Tenso
     return inputs, logits, layers
 
 
-def _mixes_rows(forward: Logits) -> bool:
-    """Whether a row's logits depend on the other rows: batch normalisation in training mode."""
+def _differs_in_training(forward: Logits) -> bool:
+    """Whether a model may answer otherwise now than when it is held still."""
     module = module_of(forward)
     if module is None:
         return True
-    return any(part.training and isinstance(part, nn.modules.batchnorm._NormBase) for part in module.modules())
+    return any(part.training and _minds_training(part) for part in module.modules())
+
+
+def _minds_training(part: nn.Module) -> bool:
+    """Whether training mode changes what a layer does: it looks at other rows, or draws at random."""
+    if isinstance(part, nn.modules.dropout._DropoutNd):
+        return part.p > 0
+    if isinstance(part, (nn.RNNBase, nn.MultiheadAttention)):
+        return part.dropout > 0
+    return isinstance(part, (nn.modules.batchnorm._NormBase, nn.RReLU))

@@ -105,7 +105,7 @@ class ExplanationRegularization(RationaleLoss):
     padding: int | None = None
 
     needs: ClassVar[tuple[str, ...]] = ("relevant",)
-    passes: ClassVar[str] = "1 F + 1 B differentiated again, on annotated rows"
+    passes: ClassVar[str] = "1 B down to the embedding, differentiated again, and 1 F unless shared"
     source: ClassVar[str] = (
         "Joshi, Chan, Liu et al. 2022 (ER-Test); Chan et al. 2022 (UNIREX); order: Huang et al. 2021"
     )
@@ -204,7 +204,7 @@ class ExplanationRegularization(RationaleLoss):
         else:
             share = torch.where(counted, scores.abs() / _largest(scores) + FLOOR, 0.0)
             log_share = torch.where(counted, share, 1.0).log() - share.sum(dim=1, keepdim=True).clamp(min=FLOOR).log()
-        many = relevant.sum(dim=1).clamp(min=1)
+        many = relevant.sum(dim=1).clamp(min=1).to(scores.dtype)
         return -torch.where(relevant, log_share, 0.0).sum(dim=1) / many - many.log()
 
 

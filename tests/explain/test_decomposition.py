@@ -217,3 +217,22 @@ def test_bare_functions_and_masks_and_inputs_that_do_not_fit_are_refused():
         contextual_decomposition(net, inputs.long(), marked)
     with pytest.raises(ShapeError, match=r"got \(1, 3\)"):
         contextual_decomposition(net, inputs, torch.ones(1, 3, dtype=torch.bool))
+
+
+@pytest.mark.parametrize("bend", [nn.Tanh(), nn.Identity(), nn.ReLU()])
+def test_black_surroundings_leave_a_gradient_however_large_the_weight(bend):
+    """Both parts are zero there; a bias shared between them must not divide by next to nothing."""
+    net = nn.Sequential(nn.Linear(2, 3), bend, nn.Linear(3, 2))
+    nn.init.ones_(net[0].bias)
+    beta, gamma = contextual_decomposition(net, torch.zeros(1, 2), torch.tensor([[True, False]]))
+    torch.autograd.backward(1e4 * torch.sigmoid(beta - gamma).sum())
+    assert all(weight.grad.isfinite().all() for weight in net.parameters())
+
+
+def test_hooks_of_layers_do_not_run(net, inputs, mask):
+    calls = []
+    for part in net.modules():
+        if part is not net:
+            part.register_forward_hook(lambda *_: calls.append(1))
+    contextual_decomposition(net, inputs, mask)
+    assert not calls

@@ -192,3 +192,44 @@ def test_what_does_not_fit_is_refused(corners):
         gradient_bounds(net, corners[1], corners[0], LABELS)
     with pytest.raises(ShapeError, match=r"must return logits.*got \(4, 4, 4, 4\)"):
         gradient_bounds(net[:2], *corners, LABELS)
+
+
+class Forked(nn.Module):
+    """Joins branches out of a tuple, one of them added with a factor."""
+
+    def __init__(self):
+        super().__init__()
+        self.left, self.right, self.head = nn.Linear(4, 3), nn.Linear(4, 3), nn.Linear(6, 2)
+
+    def forward(self, x):
+        left, right = self.left(x), torch.relu(self.right(x))
+        return self.head(torch.cat((torch.add(left, right, alpha=2.0), right), dim=1))
+
+
+def test_branches_joined_out_of_a_tuple_are_bounded():
+    net = random_net(Forked)
+    torch.manual_seed(1)
+    middle, labels = torch.rand(5, 4, dtype=torch.float64), torch.tensor([0, 1, 0, 1, 0])
+    lower, upper = gradient_bounds(net, middle, middle, labels)
+    torch.testing.assert_close(lower, true_gradient(net, middle, labels))
+    lower, upper = gradient_bounds(net, middle - 0.3, middle + 0.3, labels)
+    for _ in range(100):
+        gradient = true_gradient(net, middle + 0.3 * (2 * torch.rand_like(middle) - 1), labels)
+        assert ((gradient >= lower - 1e-12) & (gradient <= upper + 1e-12)).all()
+
+
+@pytest.mark.parametrize("scale", [0.1, 5.0, 100.0])
+@pytest.mark.parametrize("classes", [2, 7])
+def test_each_probability_is_bounded_at_its_worst_logits(scale, classes):
+    """Logits are the inputs: one class at a time, its logit least and all others greatest."""
+    torch.manual_seed(2)
+    lower = scale * torch.randn(4, classes, dtype=torch.float64)
+    upper = lower + scale * torch.rand_like(lower)
+    labels = torch.tensor([0, 1, 0, 1])
+    least, most = gradient_bounds(nn.Identity(), lower, upper, labels)
+    for ends, others, found in ((lower, upper, least), (upper, lower, most)):
+        for chosen in range(classes):
+            worst = others.clone()
+            worst[:, chosen] = ends[:, chosen]
+            expected = worst.softmax(dim=1)[:, chosen] - (labels == chosen).double()
+            torch.testing.assert_close(found[:, chosen], expected, rtol=1e-9, atol=1e-15)

@@ -194,3 +194,19 @@ def test_a_marked_box_is_clipped_but_holds_its_middle():
     torch.testing.assert_close(upper, torch.tensor([[0.4, 0.5, 1.0, 1.4, 0.1]]))
     lower, upper = marked_box(inputs, mask, 0.3)
     torch.testing.assert_close(lower, torch.tensor([[-0.2, 0.5, 0.6, 1.1, -0.5]]))
+
+
+def test_a_slope_that_is_a_whole_number_is_a_slope(corners):
+    for bend in (nn.LeakyReLU(-1), nn.ELU(-1)):
+        with pytest.raises(LayerError, match="must not fall"):
+            interval_bounds(bend, *corners)
+
+
+def test_sums_and_differences_with_a_factor_are_bounded():
+    class Mixed(nn.Module):
+        def forward(self, x):
+            return torch.sub(torch.add(x[:, :1], x[:, 1:], alpha=3.0), torch.cat((x[:, 1:],), 1), alpha=-2)
+
+    lower, upper = interval_bounds(Mixed(), torch.tensor([[0.0, -1.0]]), torch.tensor([[1.0, 2.0]]))
+    assert lower.tolist() == [[-5.0]]
+    assert upper.tolist() == [[11.0]]

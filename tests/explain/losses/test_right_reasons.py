@@ -149,3 +149,18 @@ def test_the_mean_needs_one_value_per_row():
     said = Rationale(irrelevant=torch.ones(3, 1, dtype=torch.bool))
     with pytest.raises(ShapeError, match=r"got \(2,\)"):
         mean_over_annotated(torch.ones(2), said)
+
+
+@pytest.mark.parametrize("scale", [1.0, 10.0, 30.0, 35.0])
+def test_the_cosine_does_not_depend_on_how_sure_the_model_is(scale):
+    """|g| = (1, ½) times what a sure model makes vanish: its squares are zero in single precision."""
+    net = nn.Linear(2, 2, bias=False)
+    with torch.no_grad():
+        net.weight.copy_(scale * torch.tensor([[1.0, 0.5], [-1.0, -0.5]]))
+    said = Rationale(irrelevant=torch.tensor([[True, False]]))
+    loss = RightReasons(1.0, norm="cosine", target="cross_entropy")
+    penalty = loss(net, Batch(0.5 * torch.ones(1, 2), torch.tensor([0])), said)
+    assert penalty.item() == pytest.approx(2 / math.sqrt(5))
+    torch.autograd.backward(penalty.sum())
+    assert net.weight.grad.isfinite().all()
+    assert net.weight.grad[1, 0].abs() > 1e-3 / scale

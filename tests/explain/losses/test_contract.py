@@ -1,0 +1,254 @@
+"""What holds for losses in general and is not in `LossTests`: rows and devices, sums, weights "auto", shared passes."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import pytest
+import torch
+from torch import nn
+
+from explain import Batch, Rationale, RightReasons, SettingError, ShapeError
+from explain.losses import (
+    AttributionL1,
+    Energy,
+    Hint,
+    PixelPositiveCrossEntropy,
+    RationaleLoss,
+    RightReasonsConcept,
+    RightReasonsGradCam,
+    TargetedActivationPenalty,
+    WeightedSum,
+    balanced,
+    mean_penalty,
+    shared_pass,
+)
+
+
+def net_of(*between):
+    """A convolutional net that works in place, with other layers before its head."""
+    torch.manual_seed(0)
+    return nn.Sequential(
+        nn.Conv2d(2, 4, 3, padding=1),
+        nn.ReLU(inplace=True),
+        nn.Conv2d(4, 4, 3),
+        nn.ReLU(inplace=True),
+        nn.Flatten(),
+        *between,
+        nn.Linear(16, 3),
+    ).double()
+
+
+@pytest.fixture
+def net():
+    return net_of()
+
+
+@pytest.fixture
+def batch():
+    inputs = torch.rand(6, 2, 4, 4, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
+    return Batch(inputs, torch.tensor([0, 1, 2, 0, 1, 2]))
+
+
+MARKED = torch.rand(6, 4, 4, generator=torch.Generator().manual_seed(2)) < 0.5
+SAID = Rationale(irrelevant=MARKED, relevant=~MARKED)
+SHARING = [
+    RightReasons(1.0),
+    RightReasons(1.0, norm="cosine", target="cross_entropy"),
+    RightReasons(1.0, layer="0"),
+    RightReasonsGradCam(layer="2"),
+    RightReasonsGradCam(layer="3", exact=True),
+    TargetedActivationPenalty(layers=("0", "1", "3")),
+    Hint(layer="3"),
+    Hint(layer="2", compare="rank", exact=True),
+    Energy(),
+    Energy(attribution="grad_cam", layer="2"),
+    AttributionL1(layer="1"),
+    PixelPositiveCrossEntropy(),
+    RightReasonsConcept(layer="3", direction=(0.5, 0.5, 0.5, 0.5)),
+]
+
+
+def told(net, batch, rationale, loss, *, shares):
+    """The task loss and the penalty, and the gradient of their sum."""
+    logits, run = shared_pass(net, batch, rationale, loss if shares else None)
+    task = nn.functional.cross_entropy(logits, batch.labels)
+    torch.manual_seed(3)
+    penalty = mean_penalty(loss, net, run, rationale)
+    return run.logits is not None, torch.stack([task, penalty]), torch.autograd.grad(task + penalty, net.parameters())
+
+
+@pytest.mark.parametrize("loss", SHARING, ids=lambda loss: type(loss).__name__)
+def test_a_shared_pass_gives_the_same_values_and_gradients(loss, net, batch):
+    assert loss.shares
+    _, apart, slopes_apart = told(net, batch, SAID, loss, shares=False)
+    shared, together, slopes_together = told(net, batch, SAID, loss, shares=True)
+    assert shared
+    torch.testing.assert_close(together, apart)
+    torch.testing.assert_close(slopes_together, slopes_apart)
+
+
+def test_all_parts_of_a_sum_share_one_pass(net, batch):
+    calls = []
+    net.register_forward_hook(lambda *_: calls.append(1))
+    total = SHARING[0]
+    for loss in SHARING[1:]:
+        total = total + loss
+    _, apart, slopes_apart = told(net, batch, SAID, total, shares=False)
+    calls.clear()
+    _, together, slopes_together = told(net, batch, SAID, total, shares=True)
+    assert len(calls) == 1
+    torch.testing.assert_close(together, apart)
+    torch.testing.assert_close(slopes_together, slopes_apart)
+
+
+def test_a_part_that_is_not_annotated_everywhere_takes_its_own_rows(net, batch):
+    half = MARKED & (torch.arange(6) < 3)[:, None, None]
+    rationale = Rationale(irrelevant=half, relevant=~MARKED)
+    loss = RightReasons(1.0) + Hint(layer="2")
+    _, apart, slopes_apart = told(net, batch, rationale, loss, shares=False)
+    shared, together, slopes_together = told(net, batch, rationale, loss, shares=True)
+    assert shared
+    torch.testing.assert_close(together, apart)
+    torch.testing.assert_close(slopes_together, slopes_apart)
+
+
+@pytest.mark.parametrize(
+    "between", [nn.BatchNorm1d(16), nn.Dropout(0.5), nn.AlphaDropout(0.5), nn.RReLU()], ids=lambda b: type(b).__name__
+)
+def test_a_pass_that_differs_in_training_is_not_shared_until_it_does_no_more(between, batch):
+    net = net_of(between)
+    loss = RightReasons(1.0)
+    assert shared_pass(net, batch, SAID, loss)[1] is batch
+    between.eval()
+    shared, together, _ = told(net, batch, SAID, loss, shares=True)
+    assert shared
+    torch.testing.assert_close(together, told(net, batch, SAID, loss, shares=False)[1])
+
+
+def test_dropout_that_drops_nothing_is_shared(batch):
+    assert shared_pass(net_of(nn.Dropout(0.0)), batch, SAID, RightReasons())[1].logits is not None
+
+
+def test_attention_and_recurrence_drop_by_a_setting_of_their_own(batch):
+    for drops in (0.0, 0.1):
+        for part in (nn.MultiheadAttention(4, 2, dropout=drops), nn.LSTM(4, 4, num_layers=2, dropout=drops)):
+            net = net_of()
+            net.spare = nn.Identity()
+            net.spare.part = part
+            shares = shared_pass(net, batch, SAID, RightReasons())[1].logits is not None
+            assert shares == (drops == 0)
+
+
+def test_without_gradients_nothing_is_shared_and_the_penalty_is_there(net, batch):
+    loss = RightReasons(1.0)
+    expected = mean_penalty(loss, net, batch, SAID).detach()
+    for mode in (torch.no_grad(), torch.inference_mode()):
+        with mode:
+            _, run = shared_pass(net, batch, SAID, loss)
+            torch.testing.assert_close(mean_penalty(loss, net, run, SAID), expected)
+
+
+@pytest.mark.parametrize("loss", [*SHARING, WeightedSum(losses=tuple(SHARING))], ids=lambda loss: type(loss).__name__)
+def test_a_batch_made_in_inference_mode_has_a_penalty_there_and_outside(loss, net, batch):
+    torch.manual_seed(3)
+    expected = loss(net, batch, SAID).detach()
+    with torch.inference_mode():
+        made = Batch(batch.inputs.clone(), batch.labels.clone())
+        said = Rationale(SAID.irrelevant.clone(), SAID.relevant.clone())
+        torch.manual_seed(3)
+        torch.testing.assert_close(loss(net, made, said).clone(), expected)
+    torch.manual_seed(3)
+    torch.testing.assert_close(loss(net, made, said).detach(), expected)
+
+
+@pytest.mark.parametrize("rows", [1, 5, 7])
+def test_masks_of_other_rows_are_refused(rows, net, batch):
+    rationale = Rationale(irrelevant=torch.ones(rows, 4, 4, dtype=torch.bool))
+    loss = RightReasons()
+    for call in (loss, lambda *given: shared_pass(*given, loss)):
+        with pytest.raises(ShapeError, match=f"one row per example; got {rows} rows for 6 examples"):
+            call(net, batch, rationale)
+
+
+def test_a_sum_has_a_number_for_weight_and_its_parts_may_have_auto():
+    with pytest.raises(SettingError, match="weight of a sum must be a number"):
+        WeightedSum(weight="auto", losses=(RightReasons(),))
+    assert not (RightReasons("auto") + RightReasons()).settled
+
+
+def test_a_sum_without_parts_is_refused():
+    with pytest.raises(SettingError, match="at least one"):
+        WeightedSum()
+
+
+def test_a_weight_auto_has_to_be_settled_before_use(net, batch):
+    with pytest.raises(SettingError, match=r"explain\.balanced"):
+        RightReasons("auto")(net, batch, SAID)
+    with pytest.raises(SettingError, match="settle it first"):
+        2 * RightReasons("auto")
+
+
+def test_each_part_with_a_weight_auto_is_settled_and_numbers_stay(net, batch):
+    settled = balanced(RightReasons("auto") + Hint(3.0, layer="2") + Energy("auto"), net, batch, SAID, share=0.5)
+    task = nn.functional.cross_entropy(net(batch.inputs), batch.labels).item()
+    first, second, third = settled.parts()
+    assert second.weight == 3.0
+    for part in (first, third):
+        assert mean_penalty(part, net, batch, SAID).item() == pytest.approx(0.5 * task)
+
+
+def test_settling_leaves_the_model_as_found_and_is_the_same_in_any_mode(batch):
+    net = net_of(nn.BatchNorm1d(16), nn.Dropout(0.5))
+    before = [buffer.clone() for buffer in net.buffers()]
+    weight = balanced(RightReasons("auto"), net, batch, SAID).weight
+    assert net.training
+    assert all(torch.equal(one, other) for one, other in zip(net.buffers(), before, strict=True))
+    assert balanced(RightReasons("auto"), net.eval(), batch, SAID).weight == weight
+
+
+@pytest.mark.parametrize("task", [0.0, float("nan")])
+def test_no_weight_balances_a_task_loss_that_is_none(task, net, batch):
+    with pytest.raises(SettingError, match="task loss above zero"):
+        balanced(RightReasons("auto"), net, batch, SAID, task=task)
+
+
+def test_no_weight_balances_a_penalty_that_is_zero(net, batch):
+    with pytest.raises(SettingError, match="a penalty of 0"):
+        balanced(RightReasons("auto"), net, batch, Rationale())
+
+
+def test_each_part_is_averaged_over_its_own_rows(net, batch):
+    half = MARKED & (torch.arange(6) < 3)[:, None, None]
+    rationale = Rationale(irrelevant=half, relevant=~MARKED)
+    parts = RightReasons(1.0), Hint(1.0, layer="2")
+    expected = parts[0](net, batch, rationale)[:3].mean() + parts[1](net, batch, rationale).mean()
+    torch.testing.assert_close(mean_penalty(parts[0] + parts[1], net, batch, rationale), expected)
+
+
+@dataclass(frozen=True)
+class Spy(RationaleLoss):
+    """Writes down what it was given."""
+
+    given: ClassVar[list[tuple[Batch, Rationale]]] = []
+    passes: ClassVar[str] = "none"
+    source: ClassVar[str] = "these tests"
+
+    def penalize(self, forward, batch, rationale):
+        self.given.append((batch, rationale))
+        return batch.inputs.flatten(1).sum(dim=1)
+
+
+def test_only_annotated_rows_are_given_and_cut_off_from_the_caller_s_graph(batch):
+    rows = torch.tensor([1, 4])
+    marks = torch.zeros_like(MARKED)
+    marks[rows, 0, 0] = True
+    inputs = batch.inputs.clone().requires_grad_()
+    penalty = Spy(2.0)(nn.Identity(), Batch(inputs, batch.labels), Rationale(irrelevant=marks))
+    (given, rationale) = Spy.given.pop()
+    assert torch.equal(given.inputs, batch.inputs[rows])
+    assert not given.inputs.requires_grad
+    assert torch.equal(given.labels, batch.labels[rows])
+    assert torch.equal(rationale.irrelevant, marks[rows])
+    expected = torch.zeros(6, dtype=torch.float64)
+    expected[rows] = 2 * batch.inputs[rows].sum(dim=(1, 2, 3))
+    torch.testing.assert_close(penalty.detach(), expected)
