@@ -132,7 +132,7 @@ def concept_direction(
         )
     affected, _ = _pooled(forward, layer, with_artefact, pool, feature_axis, batch_size)
     clean, clean_mean = _pooled(forward, layer, without_artefact, pool, feature_axis, batch_size)
-    found = DIRECTIONS[method](affected.double(), clean.double(), penalty)
+    found = DIRECTIONS[method](affected, clean, penalty)
     size = found.norm()
     if not 0 < size < float("inf"):
         raise SettingError(
@@ -197,7 +197,10 @@ def feature_axis_of(activation: Tensor, feature_axis: int | None = None) -> int:
 def _pooled(
     forward: Logits, layer: str, inputs: Tensor, pool: str, feature_axis: int | None, batch_size: int
 ) -> tuple[Tensor, Tensor]:
-    """Pool the layer's activation over places, (rows, features), and average it over both, (features,)."""
+    """Pool the layer's activation over places, (rows, features), and average it over both, (features,).
+
+    The first is float64 and on the CPU, the second as the layer gives it.
+    """
     pooled, means = [], []
     for part in torch.split(inputs, batch_size):
         _, layers = with_layers(forward, part, [layer])
@@ -205,8 +208,9 @@ def _pooled(
         places = features.flatten(1, -2) if features.ndim > 2 else features.unsqueeze(1)
         means.append(places.mean(dim=1))
         pooled.append(means[-1] if pool == "mean" else places.amax(dim=1))
-    mean = torch.cat(means)
-    return torch.cat(pooled), mean.double().mean(dim=0).to(mean)
+    # Doubled on the CPU: not every accelerator has float64.
+    mean = torch.cat(means).cpu().double().mean(dim=0).to(means[0])
+    return torch.cat(pooled).cpu().double(), mean
 
 
 def _pattern(affected: Tensor, clean: Tensor, penalty: float) -> Tensor:
@@ -230,7 +234,7 @@ def _svm(affected: Tensor, clean: Tensor, penalty: float) -> Tensor:
 
 def _weights(classifier: Any, affected: Tensor, clean: Tensor) -> Tensor:
     """Fit a scikit-learn classifier to the two groups."""
-    rows = torch.cat([affected, clean]).cpu().numpy()
+    rows = torch.cat([affected, clean]).numpy()
     classifier.fit(rows, [1] * len(affected) + [0] * len(clean))
     # Some classifiers hold one row of weights for the second class, some the row alone.
     return torch.from_numpy(classifier.coef_).reshape(-1).to(affected)

@@ -94,7 +94,8 @@ def attribute(
     Returns
     -------
     TensorColumn
-        Scores of the shape of the model's inputs; of one channel for methods that ask a layer.
+        Scores of the shape of the model's inputs; of one channel for methods that ask a layer, and of shape
+        (tokens,) for those of transformers. The model is asked in evaluation mode, and left as found.
 
     Raises
     ------
@@ -115,7 +116,8 @@ def attribute(
     method_named(method)  # told here, not when the first row is computed
     if isinstance(target, str) and target in model.classes:
         target = model.classes.index(target)
-    if target is not None and target not in (_TARGETS if isinstance(target, str) else range(len(model.classes))):
+    offered_targets = _TARGETS if isinstance(target, str) else range(len(model.classes))
+    if target is not None and (isinstance(target, bool) or target not in offered_targets):
         raise PanelError(
             f"A target must be one of {', '.join(_TARGETS)}, or a class ({', '.join(model.classes)}); got {target!r}."
         )

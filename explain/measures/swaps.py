@@ -9,7 +9,7 @@ from ..as_used import as_used
 from ..batch import Logits
 from ..errors import SettingError, ShapeError
 from ..masks import expand_mask
-from .variants import check_batch_size
+from ..methods.passes import check_counts
 
 __all__ = ["swap_sensitivity"]
 
@@ -59,7 +59,7 @@ def swap_sensitivity(
     KindError, ShapeError
         If the mask is not boolean or does not fit the inputs, or donors have another shape.
     SettingError
-        If there are no donors, no draws, or the batch size is less than one.
+        If there are no donors, or `draws` or `batch_size` is no whole number of at least one.
 
     Examples
     --------
@@ -72,12 +72,12 @@ def swap_sensitivity(
     >>> swap_sensitivity(reads_first, x, torch.tensor([[True, False]] * 2), x.flip(0)[:1])
     0.5
     """
-    check_batch_size(batch_size)
+    check_counts(draws=draws, batch_size=batch_size)
     full = expand_mask(mask, inputs).to(inputs.device)
     if donors.shape[1:] != inputs.shape[1:]:
         raise ShapeError(f"`donors` must have rows of shape {tuple(inputs.shape[1:])}; got {tuple(donors.shape[1:])}.")
-    if len(donors) == 0 or draws < 1:
-        raise SettingError(f"There must be at least one donor and one draw; got {len(donors)} and {draws}.")
+    if len(donors) == 0:
+        raise SettingError(f"There must be at least one donor; got shape {tuple(donors.shape)}.")
     (rows,) = full.flatten(1).any(dim=1).nonzero(as_tuple=True)
     if len(rows) == 0:
         return math.nan

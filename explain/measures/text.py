@@ -155,6 +155,7 @@ def top_tokens(scores: Tensor, share: float, tokens: Tensor | None = None) -> Te
     Returns
     -------
     Tensor, shape (batch, tokens), bool
+        Nothing in a row that holds a score that is not finite.
 
     Raises
     ------
@@ -168,7 +169,8 @@ def top_tokens(scores: Tensor, share: float, tokens: Tensor | None = None) -> Te
     """
     among = real_tokens(scores, tokens)
     places, _ = place_in_order(scores, among)
-    return places < _counts(among, (share,)).to(places.device)
+    finite = (scores.isfinite() | ~among).all(dim=1, keepdim=True)
+    return (places < _counts(among, (share,)).to(places.device)) & finite
 
 
 def _mean_drop(

@@ -7,7 +7,8 @@ import torch
 from torch import Tensor
 
 from ..batch import Logits
-from ..errors import SettingError, ShapeError
+from ..errors import ShapeError
+from ..methods.passes import check_counts
 from ..target import Target, target_values
 
 __all__ = ["Value", "predicted_probability", "value_of", "variant_values"]
@@ -48,7 +49,7 @@ def variant_values(
     Raises
     ------
     SettingError
-        If the batch size is less than one.
+        If the batch size is no whole number of at least one.
 
     Examples
     --------
@@ -58,7 +59,7 @@ def variant_values(
     tensor([[1., 1., 1.],
             [1., 2., 4.]])
     """
-    check_batch_size(batch_size)
+    check_counts(batch_size=batch_size)
     if rows == 0:
         return torch.zeros(0, variants)
     values = []
@@ -93,7 +94,7 @@ def predicted_probability(forward: Logits, inputs: Tensor, batch_size: int) -> t
     >>> probability, value(torch.zeros(1, 3), torch.tensor([0]))
     (tensor([0.9998]), tensor([0.3333]))
     """
-    check_batch_size(batch_size)
+    check_counts(batch_size=batch_size)
     if len(inputs) == 0:
         return torch.zeros(0), lambda logits, rows: logits[:, 0]
     found = [_probabilities(forward(part)).max(dim=1) for part in torch.split(inputs, batch_size)]
@@ -121,12 +122,6 @@ def value_of(target: Target, labels: Tensor | None, rows: int) -> Value:
         return target_values(logits, target, None if labels is None else labels[rows.to(labels.device)])
 
     return value
-
-
-def check_batch_size(batch_size: int) -> None:
-    """Raise SettingError unless a forward pass may hold something."""
-    if batch_size < 1:
-        raise SettingError(f"`batch_size` must be at least 1; got {batch_size}.")
 
 
 def _probabilities(logits: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""Attribution methods by name: to add one, write its family's file and enter it in `METHODS`."""
+"""Attribution methods by name: to add one, write its family's file, `as_used` above it, and enter it in `METHODS`."""
 
 from collections.abc import Callable
 from difflib import get_close_matches
@@ -95,7 +95,8 @@ def attribute(
     ``layer_activation``      the same                                                 F
     ========================  =======================================================  ===================
 
-    Those that ask the model about altered inputs pin the class predicted first (`pin_target`): one F
+    Every method asks the model as it is used, in evaluation mode, and leaves modes, buffers, gradients and
+    hooks as found. Those that ask it about altered inputs pin the class predicted first (`pin_target`): one F
     more, unless the target names the class.
 
     Parameters
@@ -108,8 +109,8 @@ def attribute(
         A key of `METHODS`.
     target : str, int, callable or None
         What is explained; see `target_values`. None is the method's own default: the largest logit for
-        ``deep_lift``, ``grad_cam`` and the transformers' methods, else the log-probability of the class
-        predicted.
+        ``deep_lift``, the transformers' methods and those that ask a layer, else the log-probability of
+        the class predicted.
     labels : Tensor or None, shape (batch,), int64
         For targets that need them.
     **settings

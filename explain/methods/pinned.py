@@ -112,7 +112,7 @@ def pin_target(
         with torch.no_grad():
             classes = [_predicted(forward(part), target) for part in torch.split(inputs, batch_size) if len(part)]
         return PinnedTarget(BY_LABEL[target], torch.cat(classes) if classes else torch.zeros(0, dtype=torch.int64))
-    return PinnedTarget(target, labels)
+    return PinnedTarget(target, None if labels is None else labels.to(inputs.device))
 
 
 def _predicted(logits: Tensor, target: str) -> Tensor:

@@ -64,7 +64,7 @@ def test_the_size_of_a_pass_changes_no_donor(batch_size):
     flips = [positive[donor] != positive[row] for draw in drawn for row, donor in enumerate(draw)]
     found = swap_sensitivity(reads_first, inputs, mask, inputs, seed=3, draws=3, batch_size=batch_size)
     assert found == sum(flips) / 150
-    with pytest.raises(SettingError, match="`batch_size` must be at least 1; got 0"):
+    with pytest.raises(SettingError, match="`batch_size` must be a whole number of at least 1; got 0"):
         swap_sensitivity(reads_first, inputs, mask, inputs, batch_size=0)
 
 

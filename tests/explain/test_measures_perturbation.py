@@ -173,7 +173,7 @@ def test_bad_input_is_refused_in_words(net, images, scores):
         deletion(net, images.int(), scores, filler=0.0)
     with pytest.raises(SettingError, match=r"`steps` must lie in \[1, 30\], the number of places of a row; got 31"):
         deletion(net, images, scores, filler=0.0, steps=31)
-    with pytest.raises(SettingError, match="`batch_size` must be at least 1; got 0"):
+    with pytest.raises(SettingError, match="`batch_size` must be a whole number of at least 1; got 0"):
         deletion(net, images, scores, filler=0.0, batch_size=0)
     for axis in (0, 4, -4):
         with pytest.raises(SettingError, match="`channel_axis` must be an axis of the inputs"):

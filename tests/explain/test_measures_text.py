@@ -160,6 +160,13 @@ def test_top_tokens_rounds_up_and_takes_the_first_of_equals():
     assert top_tokens(torch.rand(1, 100), 0.07).sum() == 7
 
 
+def test_scores_that_are_not_finite_choose_no_tokens_where_they_count():
+    scores = torch.tensor([[1.0, torch.nan, 3.0], [1.0, 2.0, torch.inf]])
+    assert not top_tokens(scores, 0.5).any()
+    tokens = torch.tensor([[True, False, True], [True, True, False]])
+    assert top_tokens(scores, 0.5, tokens).tolist() == [[False, False, True], [False, True, False]]
+
+
 @pytest.mark.parametrize("length", range(1, 101))
 def test_shares_are_whole_tokens_whatever_the_last_bit_says(length):
     scores = torch.arange(length, dtype=torch.float32)[None]
