@@ -15,7 +15,7 @@ from .batch import Logits, check_float
 from .errors import KindError, LayerError
 from .layers import held_still, module_of
 from .masks import expand_mask
-from .rules import Rule, propagate, scale_and_shift
+from .rules import Rule, nothing_dropped, propagate, scale_and_shift
 
 __all__ = ["contextual_decomposition"]
 
@@ -215,18 +215,6 @@ def _unchanged(layer: nn.Module | None, split: Split, *args: Any, **kwargs: Any)
     return split
 
 
-def _dropout(
-    layer: nn.Module | None, split: Split, p: float = 0.5, training: bool = True, inplace: bool = False
-) -> Split:
-    """Pass both parts on: the model is held still, and drops nothing."""
-    if layer is None and training:
-        raise LayerError(
-            "A dropout must end with training for contextual decomposition; here `training` is True in evaluation "
-            "mode too. Call it with `training=self.training`."
-        )
-    return split
-
-
 def _add(_: None, one: Any, other: Any, *, alpha: float = 1.0) -> Split:
     """Add two branches part by part; a constant is shared like a bias."""
     if isinstance(one, Split) and isinstance(other, Split):
@@ -319,7 +307,7 @@ RULES: dict[Any, Rule] = {
     **{function: _each(function) for function in EACH},
     **{name: _each(getattr(Tensor, name)) for name in EACH_METHODS},
     nn.Identity: _unchanged,
-    **dict.fromkeys((nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d, F.dropout), _dropout),
+    **dict.fromkeys((nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d, F.dropout), nothing_dropped),
     **dict.fromkeys((operator.add, operator.iadd, torch.add, "add", "add_"), _add),
     **dict.fromkeys((operator.sub, operator.isub, torch.sub, "sub"), _subtract),
     **dict.fromkeys((operator.mul, operator.imul, torch.mul, "mul"), _multiply),

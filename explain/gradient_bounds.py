@@ -216,7 +216,8 @@ def _convolution(kind: type[nn.Conv1d | nn.Conv2d], transpose: Callable[..., Ten
         def pull(gradient: Interval) -> list[Interval]:
             weights = (layer.weight, layer.weight.abs())
             sides = zip(weights, _sides(gradient), strict=True)
-            return [Interval(*(transpose(source.shape, weight, side, *places) for weight, side in sides))]
+            # Under autocast the activations are in a lower precision than the weights.
+            return [Interval(*(transpose(source.shape, w.to(side.dtype), side, *places) for w, side in sides))]
 
         return _recorded([source], BOUNDS[kind](layer, source.interval), pull)
 

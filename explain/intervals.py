@@ -13,7 +13,7 @@ from torch.nn import functional as F
 
 from .batch import check_float
 from .errors import LayerError, SettingError, ShapeError
-from .rules import Rule, propagate, scale_and_shift
+from .rules import Rule, nothing_dropped, propagate, scale_and_shift
 
 __all__ = ["Interval", "interval_bounds", "marked_box"]
 
@@ -183,7 +183,7 @@ def _batch_norm(layer: nn.BatchNorm1d | nn.BatchNorm2d, x: Interval) -> Interval
     return Interval(x.center * scale + shift, x.radius * scale.abs())
 
 
-def _unchanged(_: nn.Module | None, x: Interval, *args: Any, **kwargs: Any) -> Interval:
+def _unchanged(_: nn.Module | None, x: Interval) -> Interval:
     return x
 
 
@@ -348,7 +348,8 @@ def _rules(make: Callable[..., Rule], keys: Sequence[Key]) -> dict[Key, Rule]:
 AFFINE: dict[Key, Rule] = {
     **dict.fromkeys((nn.Conv1d, nn.Conv2d), _convolution),
     **dict.fromkeys((nn.BatchNorm1d, nn.BatchNorm2d), _batch_norm),
-    **dict.fromkeys((nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Identity, F.dropout, F.dropout2d), _unchanged),
+    **dict.fromkeys((nn.Dropout, nn.Dropout1d, nn.Dropout2d, F.dropout, F.dropout2d), nothing_dropped),
+    nn.Identity: _unchanged,
     **{function: _function_convolution(function) for function in (F.conv1d, F.conv2d)},
     **dict.fromkeys((operator.add, operator.iadd, torch.add, "add", "add_"), _add),
     **dict.fromkeys((operator.sub, operator.isub, torch.sub, "sub", "sub_"), _subtract),

@@ -14,7 +14,7 @@ from torch import Tensor, fx, nn
 from .errors import LayerError
 from .layers import held_still
 
-__all__ = ["Rule", "Rules", "propagate", "scale_and_shift"]
+__all__ = ["Rule", "Rules", "nothing_dropped", "propagate", "scale_and_shift"]
 
 Rule: TypeAlias = Callable[..., Any]
 Rules: TypeAlias = Mapping[type[nn.Module] | Callable[..., Any] | str, Rule]
@@ -116,6 +116,42 @@ def propagate(module: nn.Module, state: StateT, rules: Rules, *, what: str = "th
             if _in_place(node, layer):
                 values[node.args[0]] = values[node]
     raise LayerError(f"{type(module).__name__} must return one tensor for {what}; it returns nothing.")
+
+
+def nothing_dropped(
+    layer: nn.Module | None, state: StateT, p: float = 0.5, training: bool = True, inplace: bool = False
+) -> StateT:
+    """Pass a state on: the rule of dropout, which drops nothing in evaluation mode.
+
+    Parameters
+    ----------
+    layer : torch.nn.Module or None
+        The layer, or None for a function.
+    state : any object with ``shape``
+        Returned as it is.
+    p, training, inplace
+        Arguments of the function.
+
+    Returns
+    -------
+    state
+
+    Raises
+    ------
+    LayerError
+        If a function drops in evaluation mode too.
+
+    Examples
+    --------
+    >>> nothing_dropped(nn.Dropout(), torch.ones(2))
+    tensor([1., 1.])
+    """
+    if layer is None and training and p > 0:
+        raise LayerError(
+            "A dropout must end with training to be passed by rule; here `training` is True in evaluation mode too. "
+            "Call it with `training=self.training`."
+        )
+    return state
 
 
 def scale_and_shift(layer: nn.modules.batchnorm._BatchNorm, axes: int) -> tuple[Tensor, Tensor]:

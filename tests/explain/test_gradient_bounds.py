@@ -233,3 +233,14 @@ def test_each_probability_is_bounded_at_its_worst_logits(scale, classes):
             worst[:, chosen] = ends[:, chosen]
             expected = worst.softmax(dim=1)[:, chosen] - (labels == chosen).double()
             torch.testing.assert_close(found[:, chosen], expected, rtol=1e-9, atol=1e-15)
+
+
+def test_bounds_can_be_trained_in_mixed_precision(corners):
+    net = random_net(convolutional).float()
+    low, high = (corner.float() for corner in corners)
+    expected = torch.stack(gradient_bounds(net, low, high, LABELS))
+    with torch.autocast("cpu", torch.bfloat16):
+        found = torch.stack(gradient_bounds(net, low, high, LABELS)).float()
+    torch.testing.assert_close(found, expected, rtol=0.1, atol=0.05 * expected.abs().max().item())
+    torch.autograd.backward(found.abs().sum())
+    assert all(weight.grad.isfinite().all() for weight in net.parameters())

@@ -210,3 +210,17 @@ def test_sums_and_differences_with_a_factor_are_bounded():
     lower, upper = interval_bounds(Mixed(), torch.tensor([[0.0, -1.0]]), torch.tensor([[1.0, 2.0]]))
     assert lower.tolist() == [[-5.0]]
     assert upper.tolist() == [[11.0]]
+
+
+def test_dropout_that_never_ends_is_refused(corners):
+    class Noisy(nn.Module):
+        def __init__(self, ends):
+            super().__init__()
+            self.ends = ends
+
+        def forward(self, x):
+            return F.dropout(x, 0.5, training=self.training if self.ends else True)
+
+    with pytest.raises(LayerError, match=r"training=self\.training"):
+        interval_bounds(Noisy(ends=False), *corners)
+    torch.testing.assert_close(interval_bounds(Noisy(ends=True), *corners), corners)
