@@ -14,6 +14,7 @@ from torch import Tensor
 from columns import Column
 from columns.column import as_batch, read_columns
 from columns.values import DenseValues, Values
+from explain import Rationale
 
 from .classifier import Classifier, check_classifier
 from .errors import PanelError, RunError
@@ -64,14 +65,15 @@ def fit(
     """
     check_classifier(model)
     chosen = _changed(settings or recipe("digits").plain, changes)
-    return train(model, _drawing(model, panel, label, None), len(panel), chosen, progress=progress)
+    return train(model, _drawing(model, panel, label, {}), len(panel), chosen, progress=progress)
 
 
 def finetune(
     model: Classifier,
     panel: DataPanel,
-    irrelevant: str | Column | Any,
+    irrelevant: str | Column | Any = None,
     *,
+    relevant: str | Column | Any = None,
     label: str = "label",
     source: str | None = None,
     held_out: float = 0.1,
@@ -92,7 +94,10 @@ def finetune(
     panel : DataPanel
         The rows to train on.
     irrelevant : str, column or array
-        Boolean masks of shape (height, width), or of the model's inputs; null or empty where nothing was said.
+        What must not matter: boolean masks of shape (height, width), or of the model's inputs; null or empty
+        where nothing was said.
+    relevant : str, column or array, optional
+        What should matter, likewise: for losses that reward it, `losses.Hint` say.
     label : str
         Column of the labels.
     source : str, optional
@@ -114,7 +119,7 @@ def finetune(
     Raises
     ------
     RunError
-        If no row has a mask, or too few rows are there to hold some out.
+        If no row has a mask, or none of the kind that the loss needs, or too few rows are there to hold some out.
 
     References
     ----------
@@ -122,17 +127,27 @@ def finetune(
        Differentiable Models by Constraining their Explanations", IJCAI 2017.
     """
     check_classifier(model)
-    column = panel[irrelevant] if isinstance(irrelevant, str) else as_column(irrelevant, None, "irrelevant")
-    if len(column) != len(panel):
-        raise PanelError(f"Masks must be one for each of the {len(panel)} rows; got {len(column)}.")
-    if not _any_marked(column):
+    masks = {
+        name: _mask_column(panel, given, name)
+        for name, given in (("irrelevant", irrelevant), ("relevant", relevant))
+        if given is not None
+    }
+    said = [name for name, column in masks.items() if _any_marked(column)]
+    if not said:
         raise RunError(
-            "A fine-tune needs at least one row with a mask of what must not matter; every mask is empty or null."
+            "A fine-tune needs at least one row with a mask, of what must not matter or of what should; "
+            f"{'every mask is empty or null' if masks else 'there is none'}."
         )
     units = np.arange(len(panel)) if source is None else panel[source].to_numpy()
     chosen = _changed(settings or FINE_TUNE, changes)
+    for part in () if chosen.loss is None else chosen.loss.parts():
+        if not set(part.needs) & set(said):
+            raise RunError(
+                f"{type(part).__name__} needs masks of what is {' or '.join(part.needs)}; there are those of what is "
+                f"{' and '.join(said)}. Give them, or choose another loss."
+            )
     kept, held = hold_out(units, held_out, chosen.seed)
-    draw = _drawing(model, panel, label, column)
+    draw = _drawing(model, panel, label, masks)
     return train(model, draw, kept, chosen, validation=held, progress=progress)
 
 
@@ -147,7 +162,15 @@ def _changed(settings: TrainingSettings, changes: dict[str, Any]) -> TrainingSet
     return replace(settings, **changes)
 
 
-def _drawing(model: Classifier, panel: DataPanel, label: str, masks: Column | None) -> Draw:
+def _mask_column(panel: DataPanel, given: str | Column | Any, name: str) -> Column:
+    """Return masks as a column of the panel's length."""
+    column = panel[given] if isinstance(given, str) else as_column(given, None, name)
+    if len(column) != len(panel):
+        raise PanelError(f"Masks must be one for each of the {len(panel)} rows; got {len(column)}.")
+    return column
+
+
+def _drawing(model: Classifier, panel: DataPanel, label: str, masks: dict[str, Column]) -> Draw:
     """Return the function that reads rows of a panel as the training wants them."""
     inputs, labels = panel[model.on], panel[label]
     if labels.spec.classes is None:
@@ -157,14 +180,15 @@ def _drawing(model: Classifier, panel: DataPanel, label: str, masks: Column | No
         )
     if labels.spec.classes != model.classes:
         raise PanelError(f"Labels must have the classifier's classes {model.classes}; they have {labels.spec.classes}.")
-    columns = [inputs, labels] if masks is None else [inputs, labels, masks]
+    columns = [inputs, labels, *masks.values()]
 
-    def draw(rows: NDArray[np.int64]) -> tuple[Tensor, Tensor, Tensor | None]:
+    def draw(rows: NDArray[np.int64]) -> tuple[Tensor, Tensor, Rationale]:
         some = [column[rows] for column in columns]
         values = read_columns(some)
         batch = as_batch(values[0], some[0])
         codes = as_batch(values[1], some[1])
-        return model.prepare(batch), codes, None if masks is None else _as_masks(values[2])
+        said = {name: _as_masks(found) for name, found in zip(masks, values[2:], strict=True)}
+        return model.prepare(batch), codes, Rationale(**said)
 
     return draw
 

@@ -137,3 +137,32 @@ def test_the_demo_runs_on_idx_files(tmp_path, monkeypatch):
     assert result.before.decoy_test < 0.75
     assert result.after.decoy_test > 0.90
     assert (tmp_path / "r.html").exists()
+
+
+@pytest.mark.parametrize(
+    "loss",
+    [
+        wb.losses.RightReasons(weight="auto", target="random_sign_logits"),
+        wb.losses.RightReasonsGradCam(weight=1.0, layer="features.3"),
+        wb.losses.TargetedActivationPenalty(layers=("features.1", "features.3")),
+        wb.losses.Hint(weight=1.0, layer="features.3"),
+        wb.losses.RightReasons() + 0.5 * wb.losses.IntervalRobust(weight=1.0, epsilon=0.1),
+    ],
+    ids=lambda loss: type(loss).__name__,
+)
+def test_a_fine_tune_takes_any_loss_with_the_masks_that_it_needs(digits, loss):
+    train = digits.where("split == 'train'")[:200]
+    train["ink"] = train["image"].map(lambda batch: batch[:, 0] > 100, to="tensor", batched=True)
+    model = wb.Classifier(wb.recipe("digits").build(0), wb.datasets.DIGITS)
+    run = wb.finetune(model, train, "swatch", relevant="ink", loss=loss, counterexamples=None, penalty_from=0.0,
+                      steps=2, batch_size=64, progress=False)  # fmt: skip
+    assert all(step.penalty > 0 for step in run.steps)
+
+
+def test_a_loss_whose_masks_are_missing_is_told_before_anything_is_trained(digits):
+    train = digits.where("split == 'train'")[:50]
+    model = wb.Classifier(wb.recipe("digits").build(0), wb.datasets.DIGITS)
+    with pytest.raises(wb.RunError, match="Hint needs masks of what is relevant; there are those of what is irrel"):
+        wb.finetune(model, train, "swatch", loss=wb.losses.Hint(layer="features.3"), progress=False)
+    with pytest.raises(wb.RunError, match="there is none"):
+        wb.finetune(model, train, progress=False)
