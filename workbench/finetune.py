@@ -14,7 +14,7 @@ from torch import Tensor
 from columns import Column
 from columns.column import as_batch, read_columns
 from columns.values import DenseValues, Values
-from explain import Rationale
+from explain import Rationale, RationaleLoss, losses
 
 from .classifier import Classifier, check_classifier
 from .errors import PanelError, RunError
@@ -24,7 +24,7 @@ from .progress import Progress
 from .recipes import FINE_TUNE, recipe
 from .record import Training, TrainingSettings
 from .schedule import hold_out
-from .training import train
+from .training import first_penalty, train
 
 if TYPE_CHECKING:
     from .panel import DataPanel
@@ -109,12 +109,13 @@ def finetune(
     progress : bool or callable
         Show a bar, or be told of each step.
     **changes
-        Fields of the settings to change: ``steps=``, ``lr=``, ``loss=``, ``counterexamples=`` ...
+        Fields of the settings to change: ``steps=``, ``lr=``, ``loss=``, ``counterexamples=`` ... A loss alone, from
+        the first step, is asked for by ``counterexamples=None``; else it joins them half way.
 
     Returns
     -------
     Training
-        With the new classifier as ``model``.
+        With the new classifier as ``model``; the one given, with a warning, if nothing did better.
 
     Raises
     ------
@@ -139,7 +140,14 @@ def finetune(
             f"{'every mask is empty or null' if masks else 'there is none'}."
         )
     units = np.arange(len(panel)) if source is None else panel[source].to_numpy()
+    if settings is None and "counterexamples" in changes:
+        changes = {"penalty_from": first_penalty(changes["counterexamples"]), **changes}
     chosen = _changed(settings or FINE_TUNE, changes)
+    if chosen.loss is not None and not isinstance(chosen.loss, RationaleLoss):
+        raise RunError(
+            f"`loss` must be a rationale loss, such as losses.RightReasons(); got {chosen.loss!r}. There are: "
+            f"{', '.join(name for name in losses.__all__ if name[0].isupper())}."
+        )
     for part in () if chosen.loss is None else chosen.loss.parts():
         if not set(part.needs) & set(said):
             raise RunError(

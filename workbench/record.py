@@ -10,7 +10,14 @@ from .errors import RunError
 from .guard import Check
 from .schedule import DECAYS
 
-__all__ = ["DivergedError", "InterruptedTrainingWarning", "Step", "Training", "TrainingSettings"]
+__all__ = [
+    "DivergedError",
+    "InterruptedTrainingWarning",
+    "Step",
+    "Training",
+    "TrainingSettings",
+    "UnchangedModelWarning",
+]
 
 
 @dataclass(frozen=True)
@@ -145,6 +152,10 @@ class Training:
 
 class InterruptedTrainingWarning(UserWarning):
     """A training was interrupted; what was trained is kept."""
+
+
+class UnchangedModelWarning(UserWarning):
+    """No state of a training did better on the validation rows than the one it started from."""
 
 
 class DivergedError(RunError):

@@ -30,7 +30,14 @@ from .classifier import Classifier
 from .errors import RunError
 from .guard import Draw, Guard, draw_batch
 from .progress import Progress, reporting
-from .record import DivergedError, InterruptedTrainingWarning, Step, Training, TrainingSettings
+from .record import (
+    DivergedError,
+    InterruptedTrainingWarning,
+    Step,
+    Training,
+    TrainingSettings,
+    UnchangedModelWarning,
+)
 from .schedule import learning_rate, row_batches
 
 __all__ = ["fine_tune", "fit", "train"]
@@ -114,7 +121,7 @@ def fine_tune(
     seed: int = 0,
     loss: RationaleLoss | None = RightReasons(weight=0.02),  # noqa: B008 - frozen
     counterexamples: Counterexample | None = Swap(),  # noqa: B008 - frozen
-    penalty_from: float = 0.5,
+    penalty_from: float | None = None,
     validation: NDArray[np.int64] | None = None,
     beta2: float = 0.95,
     weight_decay: float = 0.0,
@@ -142,7 +149,8 @@ def fine_tune(
     rows : ndarray of int64, or int
         Rows to train on, or how many there are.
     steps, batch_size, lr, seed, loss, counterexamples, penalty_from, beta2, weight_decay, warmup, decay
-        See `TrainingSettings`.
+        See `TrainingSettings`. By default the penalty starts half way where there are counterexamples,
+        and at once where it is alone.
     validation : ndarray of int64, or None
         Rows to choose the state by, drawn by the same `draw` and not among `rows`. Their marked
         regions are refilled, so that a shortcut cannot choose. None keeps the last state.
@@ -168,6 +176,8 @@ def fine_tune(
     -----
     InterruptedTrainingWarning
         If it was interrupted.
+    UnchangedModelWarning
+        If no state did better on the validation rows than the start, which is returned.
 
     Examples
     --------
@@ -191,10 +201,15 @@ def fine_tune(
         decay=decay,
         counterexamples=counterexamples,
         loss=loss,
-        penalty_from=penalty_from,
+        penalty_from=first_penalty(counterexamples) if penalty_from is None else penalty_from,
         freeze_statistics=True,
     )
     return train(classifier, draw, rows, settings, validation=validation, progress=progress)
+
+
+def first_penalty(counterexamples: Counterexample | None) -> float:
+    """Return the share of the steps after which a rationale loss starts: half beside counterexamples, else none."""
+    return 0.0 if counterexamples is None else 0.5
 
 
 def train(
@@ -314,7 +329,16 @@ def train(
                 stacklevel=3,
             )
             return kept
-    return result()
+    done = result()
+    if guard is not None and done.kept_step == 0:
+        warnings.warn(
+            f"The training did not help: on {len(guard.rows)} validation rows, marked regions refilled, no state after "
+            f"{settings.steps} steps did as well as the start ({guard.checks[0].accuracy:.3f}), which is returned. "
+            "Another loss, a larger weight, counterexamples, or more steps may.",
+            UnchangedModelWarning,
+            stacklevel=3,
+        )
+    return done
 
 
 def _settled(

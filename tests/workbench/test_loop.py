@@ -166,3 +166,19 @@ def test_a_loss_whose_masks_are_missing_is_told_before_anything_is_trained(digit
         wb.finetune(model, train, "swatch", loss=wb.losses.Hint(layer="features.3"), progress=False)
     with pytest.raises(wb.RunError, match="there is none"):
         wb.finetune(model, train, progress=False)
+
+
+def test_a_loss_alone_acts_from_the_first_step_and_beside_counterexamples_half_way(digits):
+    train = digits.where("split == 'train'")[:200]
+    model = wb.Classifier(wb.recipe("digits").build(0), wb.datasets.DIGITS)
+    alone = wb.finetune(model, train, "swatch", counterexamples=None, steps=4, progress=False)
+    beside = wb.finetune(model, train, "swatch", steps=4, progress=False)
+    assert [step.penalty > 0 for step in alone.steps] == [True] * 4
+    assert [step.penalty > 0 for step in beside.steps] == [False, False, True, True]
+
+
+def test_what_is_no_loss_is_told_with_those_there_are(digits):
+    train = digits.where("split == 'train'")[:50]
+    model = wb.Classifier(wb.recipe("digits").build(0), wb.datasets.DIGITS)
+    with pytest.raises(wb.RunError, match="got 'rrr'. There are: .*RightReasons"):
+        wb.finetune(model, train, "swatch", loss="rrr", progress=False)

@@ -19,7 +19,7 @@ from explain import (
 )
 from workbench.classifier import Classifier
 from workbench.errors import RunError
-from workbench.record import DivergedError, InterruptedTrainingWarning, TrainingSettings
+from workbench.record import DivergedError, InterruptedTrainingWarning, TrainingSettings, UnchangedModelWarning
 from workbench.training import fine_tune, fit, train
 
 ROWS = 256
@@ -198,7 +198,8 @@ def test_a_fine_tune_that_only_does_harm_keeps_the_state_it_started_from(data):
     good = fine_tune(net, data, 200, steps=100, lr=0.02, progress=False).model
     data.labels[:200] = (data.labels[:200] + 1) % 3
     held = np.arange(200, ROWS)
-    done = fine_tune(good, data, 200, steps=50, lr=0.1, warmup=0, validation=held, progress=False)
+    with pytest.warns(UnchangedModelWarning, match="no state after 50 steps did as well as the start"):
+        done = fine_tune(good, data, 200, steps=50, lr=0.1, warmup=0, validation=held, progress=False)
     assert done.kept_step == 0
     assert torch.equal(weights_of(done.model), weights_of(good))
 
