@@ -8,7 +8,7 @@ from torch import Tensor
 
 from .errors import KindError, ShapeError, TargetError
 
-__all__ = ["Target", "target_name", "target_values"]
+__all__ = ["Target", "check_logits", "check_target", "target_name", "target_values"]
 
 Target: TypeAlias = str | int | Callable[[Tensor], Tensor]
 
@@ -21,6 +21,14 @@ NAMES = (
     "label_logit",
     "random_sign_logits",
 )
+
+ONE_LOGIT = (
+    "One logit: a softmax over it is constant; use target=0, or give (batch, 2) logits with the probabilities of a "
+    "sigmoid: torch.cat([-z, z], 1) / 2."
+)
+
+# A softmax over one class is 1 whatever the logit: these would be zero, and so would every explanation of them.
+BY_SOFTMAX = ("max_log_probability", "log_probabilities", "label_log_probability", "cross_entropy")
 
 
 def target_values(logits: Tensor, target: Target, labels: Tensor | None = None) -> Tensor:
@@ -63,9 +71,10 @@ def target_values(logits: Tensor, target: Target, labels: Tensor | None = None) 
         If `logits` is not (batch, classes), there is not one label per row, or a function returns another
         shape than (batch,).
     KindError
-        If labels are needed and not int64.
+        If `logits` are no tensor, or labels are needed and not int64.
     TargetError
-        If there is no such target or class, or labels are needed and missing.
+        If there is no such target or class, labels are needed and missing or no classes of these logits, or a
+        log-probability is asked of a model with one logit.
 
     References
     ----------
@@ -77,8 +86,8 @@ def target_values(logits: Tensor, target: Target, labels: Tensor | None = None) 
     >>> target_values(torch.tensor([[1.0, 3.0], [2.0, 0.5]]), "max_logit")
     tensor([3., 2.])
     """
-    if logits.ndim != 2:
-        raise ShapeError(f"Logits must have shape (batch, classes); got {tuple(logits.shape)}.")
+    check_logits(logits)
+    check_target(target)
     if callable(target):
         values = target(logits)
         if tuple(values.shape) != (len(logits),):
@@ -91,6 +100,8 @@ def target_values(logits: Tensor, target: Target, labels: Tensor | None = None) 
         if not 0 <= target < logits.shape[1]:
             raise TargetError(f"The class to explain must lie in [0, {logits.shape[1]}); got {target}.")
         return logits[:, target]
+    if target in BY_SOFTMAX:
+        check_logits(logits, softmax=True)
     if target == "max_logit":
         return logits.amax(dim=1)
     if target == "max_log_probability":
@@ -118,9 +129,62 @@ def _class_numbers(labels: Tensor, logits: Tensor) -> Tensor:
         raise ShapeError(f"`labels` must have shape ({len(logits)},), one per row; got {tuple(labels.shape)}.")
     if labels.dtype != torch.int64:
         raise KindError(f"`labels` must be class numbers, int64; got {labels.dtype}.")
+    strange = labels[(labels < 0) | (labels >= logits.shape[1])]
+    if len(strange):
+        one = f" {ONE_LOGIT}" if logits.shape[1] == 1 else ""
+        raise TargetError(f"`labels` must lie in [0, {logits.shape[1]}), the classes; got {int(strange[0])}.{one}")
     # Tensors made in inference mode cannot be saved for a backward pass outside of it.
     made_there = labels.is_inference() and not torch.is_inference_mode_enabled()
     return (labels.clone() if made_there else labels).to(logits.device)
+
+
+def check_logits(logits: Tensor, *, softmax: bool = False) -> None:
+    """Raise unless a model returned logits.
+
+    Parameters
+    ----------
+    logits : Tensor, shape (batch, classes), float
+        What the model returned.
+    softmax : bool
+        Whether probabilities are to be made of them, which takes two classes at least.
+
+    Raises
+    ------
+    KindError
+        If this is no tensor.
+    ShapeError
+        If it has another shape.
+    TargetError
+        If there is one class, and probabilities are asked for.
+
+    Examples
+    --------
+    >>> check_logits(torch.zeros(5, 2), softmax=True)
+    """
+    if not isinstance(logits, Tensor):
+        raise KindError(
+            f"The model must return logits, a tensor (batch, classes); got {type(logits).__name__}. "
+            "Wrap it in a function or a module that takes them out: lambda x: net(x).logits."
+        )
+    if logits.ndim != 2:
+        one = " For one logit a row, (batch, 1): net(x)[:, None]." if logits.ndim == 1 else ""
+        raise ShapeError(f"Logits must have shape (batch, classes); got {tuple(logits.shape)}.{one}")
+    if softmax and logits.shape[1] == 1:
+        raise TargetError(f"A probability needs two classes; got {tuple(logits.shape)}. {ONE_LOGIT}")
+
+
+def check_target(target: Target) -> None:
+    """Raise TargetError if the target is a tensor: one target is asked of all rows, their labels come apart.
+
+    Examples
+    --------
+    >>> check_target("label_logit")
+    """
+    if isinstance(target, Tensor):
+        raise TargetError(
+            "`target` is one for all rows; got a tensor of shape "
+            f'{tuple(target.shape)}. For a class of its own for each row: target="label_logit", labels=y.'
+        )
 
 
 def target_name(target: Target) -> str:

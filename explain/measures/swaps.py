@@ -10,6 +10,7 @@ from ..batch import Logits
 from ..errors import SettingError, ShapeError
 from ..masks import expand_mask
 from ..methods.passes import check_counts
+from ..target import check_logits
 
 __all__ = ["swap_sensitivity"]
 
@@ -57,7 +58,10 @@ def swap_sensitivity(
     Raises
     ------
     KindError, ShapeError
-        If the mask is not boolean or does not fit the inputs, or donors have another shape.
+        If the mask is not boolean or does not fit the inputs, donors have another shape, or the model returns no
+        logits.
+    TargetError
+        If it returns one: the largest of one never changes.
     SettingError
         If there are no donors, or `draws` or `batch_size` is no whole number of at least one.
 
@@ -85,7 +89,9 @@ def swap_sensitivity(
     drawn = torch.randint(len(donors), (draws, len(rows)), generator=generator).to(donors.device)
     flips = 0
     for part, chosen in zip(torch.split(rows, batch_size), torch.split(drawn, batch_size, dim=1), strict=True):
-        before = forward(inputs[part]).argmax(dim=1)
+        logits = forward(inputs[part])
+        check_logits(logits, softmax=True)
+        before = logits.argmax(dim=1)
         for donor in chosen:
             refilled = torch.where(full[part], donors[donor].to(inputs), inputs[part])
             flips += int((forward(refilled).argmax(dim=1) != before).sum())

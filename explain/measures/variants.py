@@ -9,7 +9,7 @@ from torch import Tensor
 from ..batch import Logits
 from ..errors import ShapeError
 from ..methods.passes import check_counts
-from ..target import Target, target_values
+from ..target import Target, check_logits, target_values
 
 __all__ = ["Value", "predicted_probability", "value_of", "variant_values"]
 
@@ -125,6 +125,5 @@ def value_of(target: Target, labels: Tensor | None, rows: int) -> Value:
 
 
 def _probabilities(logits: Tensor) -> Tensor:
-    if logits.ndim != 2:
-        raise ShapeError(f"Logits must have shape (batch, classes); got {tuple(logits.shape)}.")
+    check_logits(logits, softmax=True)
     return logits.softmax(dim=1)

@@ -15,7 +15,7 @@ from ..attribution import Attribution
 from ..batch import Logits
 from ..errors import LayerError, MethodError, SettingError, TargetError
 from ..layers import module_of
-from ..target import Target, target_values
+from ..target import Target, check_target, target_values
 from .passes import check_counts, check_inputs, split_passes
 from .pinned import pin_target
 from .presence import Baseline, baseline_like
@@ -103,6 +103,7 @@ def deep_lift(
     if math.isnan(tolerance) or tolerance < 0:
         raise SettingError(f"`tolerance` must be a share of at least 0, or math.inf; got {tolerance!r}.")
     module = _module_of(forward)
+    check_target(target)
     is_class = isinstance(target, int) and not isinstance(target, bool)
     if not is_class and target not in ("max_logit", "label_logit"):
         raise TargetError(

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from ..batch import Logits
 from ..errors import ShapeError, TargetError
-from ..target import Target, target_values
+from ..target import Target, check_logits, check_target, target_values
 
 __all__ = ["PinnedTarget", "pin_target"]
 
@@ -56,6 +56,7 @@ class PinnedTarget:
             Differentiable.
         """
         if callable(self.target):
+            check_logits(logits)
             # A function may well close over something that has one entry per row: it sees one copy at a time.
             return torch.cat([target_values(copy, self.target) for copy in logits.chunk(copies)])
         return target_values(logits, self.target, None if self.labels is None else self.labels[rows].repeat(copies))
@@ -103,6 +104,7 @@ def pin_target(
     """
     if labels is not None and tuple(labels.shape) != (len(inputs),):
         raise ShapeError(f"`labels` must have shape ({len(inputs)},), one per row; got {tuple(labels.shape)}.")
+    check_target(target)
     if target == "random_sign_logits":
         raise TargetError(
             "The target 'random_sign_logits' is drawn anew at each call, for training only, and this method asks "
