@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-import inspect
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
+import explain
 from columns import TensorColumn
 from columns.device import copy_on
 from columns.functions import importable_name
-from explain import attribute as explain_attribute
-from explain.methods import method_named
+from explain.methods import check_settings, layer_name, method_named
 
 from .classifier import Classifier, check_classifier
-from .errors import PanelError
+from .errors import LayerError, PanelError
 
 if TYPE_CHECKING:
     from .panel import DataPanel
@@ -24,7 +23,6 @@ if TYPE_CHECKING:
 __all__ = ["attribute"]
 
 _TARGETS = ("max_log_probability", "log_probabilities", "max_logit")  # those that need no labels
-_SHARED = ("forward", "inputs", "target", "labels")
 
 
 @dataclass(frozen=True)
@@ -39,7 +37,7 @@ class _Explained:
     def __call__(self, batch: Tensor) -> Tensor:
         inputs = self.classifier.prepare(batch)
         settings = {name: _on(value, inputs.device) for name, value in self.settings}
-        found = explain_attribute(self.classifier, inputs, self.method, target=self.target, **settings).scores
+        found = explain.attribute(self.classifier, inputs, self.method, target=self.target, **settings).scores
         return found.detach()
 
     def on(self, device: torch.device) -> _Explained:
@@ -100,7 +98,9 @@ def attribute(
     Raises
     ------
     PanelError
-        If there is no such target, or the method has no such setting.
+        If there is no such target, or the method has no such setting, or one that it needs is missing.
+    LayerError
+        If the model has no such layer.
 
     Examples
     --------
@@ -121,11 +121,16 @@ def attribute(
         raise PanelError(
             f"A target must be one of {', '.join(_TARGETS)}, or a class ({', '.join(model.classes)}); got {target!r}."
         )
-    known = [name for name in inspect.signature(method_named(method)).parameters if name not in _SHARED]
-    offered = ["pass_size" if name == "batch_size" else name for name in known]
-    for name in settings:
-        if name not in offered:
-            raise PanelError(f"Method {method!r} has no setting {name!r}; it has: {', '.join(offered) or 'none'}.")
+    try:
+        check_settings(method, method_named(method), settings, model, batch_size="pass_size")
+        if "layer" in settings:
+            # By name: on another device the model is a copy, with layers of its own.
+            settings["layer"] = layer_name(model, settings["layer"])
+            model.check_layer(settings["layer"])
+    except explain.MethodError as error:
+        raise PanelError(str(error)) from None
+    except explain.LayerError as error:
+        raise LayerError(str(error)) from None
     said = tuple(sorted(("batch_size" if name == "pass_size" else name, value) for name, value in settings.items()))
     column: TensorColumn = panel[model.on].map(
         _Explained(model, method, target, said), to=TensorColumn, batched=True, batch_size=batch_size, device=device

@@ -1,4 +1,30 @@
-"""Attribution methods by name: to add one, write its family's file, `as_used` above it, and enter it in `METHODS`."""
+"""Attribution methods by name: to add one, write its family's file, `as_used` above it, and enter it in `METHODS`.
+
+Coming from Captum, which some of them call:
+
+==========================================  =====================================================================
+there                                       here
+==========================================  =====================================================================
+``target=y``, a tensor of classes           ``target="label_logit", labels=y``
+a target must be given                      by default the class that the model predicts; see `attribute`
+logits, or any output                       logits, (batch, classes): log-probabilities are taken by `target_values`
+``n_steps``, ``baselines``                  ``steps``, ``baseline`` (``references`` for `expected_gradients`)
+`NoiseTunnel`: ``nt_samples``, ``stdevs``   `smooth_grad`: ``samples``, ``noise``, by default a share of each row's
+                                            range; ``relative=False`` for the unit of the inputs
+``sliding_window_shapes``, ``strides``      ``window``, ``stride``; by default a seventh of the longest side, and
+                                            half a window
+``feature_mask``                            ``groups``, of the shape of one row; by default the patches of
+                                            `feature_groups` for images, not pixels. A feature's score is shared
+                                            by its elements, not repeated
+``n_samples``                               ``samples``
+``perturbations_per_eval``                  ``batch_size``, rows × copies in a forward pass
+`LayerGradCam`: ``layer`` is a module       `grad_cam`: ``layer`` is a module or its name; the map is cut at zero
+                                            (``relu=False`` keeps its sign) and resized bilinearly to the inputs
+                                            (``resize=False`` keeps the layer's grid)
+``return_convergence_delta``                `completeness_gap`
+a tensor                                    an `Attribution`, the tensor being its ``scores``
+==========================================  =====================================================================
+"""
 
 from collections.abc import Callable
 from difflib import get_close_matches
@@ -9,14 +35,16 @@ from torch import Tensor
 from ..attribution import Attribution
 from ..batch import Logits
 from ..errors import MethodError
-from ..target import Target
+from ..target import Target, target_values
 from .attention import attention_rollout, gradient_attention
 from .cam import grad_cam, layer_activation
 from .deep_lift import deep_lift
 from .gradients import gradient_times_input, input_gradient
 from .paths import completeness_gap, expected_gradients, integrated_gradients
 from .perturbation import feature_ablation, occlusion
-from .presence import feature_groups
+from .pinned import pin_target
+from .presence import baseline_like, feature_groups
+from .settings import check_settings, layer_name, settings_of
 from .smoothing import smooth_grad
 from .surrogates import kernel_shap, lime
 
@@ -24,6 +52,8 @@ __all__ = [
     "METHODS",
     "attention_rollout",
     "attribute",
+    "baseline_like",
+    "check_settings",
     "completeness_gap",
     "deep_lift",
     "expected_gradients",
@@ -36,10 +66,14 @@ __all__ = [
     "integrated_gradients",
     "kernel_shap",
     "layer_activation",
+    "layer_name",
     "lime",
     "method_named",
     "occlusion",
+    "pin_target",
+    "settings_of",
     "smooth_grad",
+    "target_values",
 ]
 
 METHODS: dict[str, Callable[..., Attribution]] = {
@@ -83,14 +117,15 @@ def attribute(
     ``integrated_gradients``  the same, and a baseline (default 0)                     50 (F + B)
     ``expected_gradients``    the same, and ``references``, rows to compare with       100 (F + B)
     ``deep_lift``             a module of modules with a rule, each used once; a       4 F + 2 B
-                              baseline; a logit as target
-    ``occlusion``             any function; a filling                                  F for each window
-    ``feature_ablation``      any function; a baseline                                 F for each feature
-    ``lime``                  any function; a baseline                                 1000 F
-    ``kernel_shap``           any function; a baseline                                 2048 F, or 2ⁿ for
+                              baseline (default 0); a logit as target
+    ``occlusion``             any function; a filling (default 0)                      F for each window
+    ``feature_ablation``      any function; a baseline (default 0)                     F for each feature
+    ``lime``                  the same                                                 1000 F
+    ``kernel_shap``           the same                                                 2048 F, or 2ⁿ for
                                                                                        n ≤ 11 features
-    ``attention_rollout``     a transformer; scores for tokens                         F
-    ``gradient_attention``    a transformer; scores for tokens                         F + B
+    ``attention_rollout``     a transformer. Scores for tokens: ``token=0``, a [CLS],  F
+                              or "mean" for a model that averages
+    ``gradient_attention``    the same                                                 F + B
     ``grad_cam``              a ``layer`` with places, of a module or `Forward`        F + B from there
     ``layer_activation``      the same                                                 F
     ========================  =======================================================  ===================
@@ -114,7 +149,7 @@ def attribute(
     labels : Tensor or None, shape (batch,), int64
         For targets that need them.
     **settings
-        Passed to the method.
+        Of the method: see its own documentation.
 
     Returns
     -------
@@ -125,7 +160,9 @@ def attribute(
     Raises
     ------
     MethodError
-        If there is no method of that name.
+        If there is no method of that name, it has no such setting, or one that it needs is missing.
+    KindError, ShapeError, SettingError, TargetError, LayerError, GraphError
+        As the method says.
 
     Examples
     --------
@@ -134,7 +171,9 @@ def attribute(
     tensor([[3., 0.]])
     """
     asked = {} if target is None else {"target": target}
-    return method_named(method)(forward, inputs, labels=labels, **asked, **settings)
+    function = method_named(method)
+    check_settings(method, function, settings, forward)
+    return function(forward, inputs, labels=labels, **asked, **settings)
 
 
 def method_named(name: str) -> Callable[..., Attribution]:

@@ -11,6 +11,7 @@ from ..batch import Logits
 from ..errors import GraphError, LayerError, ShapeError
 from ..layers import with_layers
 from ..target import Target, target_values
+from .settings import layer_name
 
 __all__ = ["activation_map", "class_activation_map", "grad_cam", "layer_activation", "min_max_normalised"]
 
@@ -22,7 +23,7 @@ def grad_cam(
     target: Target = "max_logit",
     labels: Tensor | None = None,
     *,
-    layer: str,
+    layer: str | nn.Module,
     relu: bool = True,
     resize: bool = True,
 ) -> Attribution:
@@ -41,9 +42,9 @@ def grad_cam(
         What is explained; see `target_values`. The original takes a logit.
     labels : Tensor or None, shape (batch,), int64
         For targets that need them.
-    layer : str
-        A layer that keeps places: its activation has shape (batch, channels, height, width). The
-        last convolution is usual.
+    layer : str or torch.nn.Module
+        A layer that keeps places, by its name or itself: its activation has shape (batch, channels,
+        height, width). The last convolution is usual.
     relu : bool
         Keep the positive part only, as [1]_ does.
     resize : bool
@@ -81,6 +82,7 @@ def grad_cam(
     >>> grad_cam(net, torch.rand(5, 1, 8, 8), layer="1")
     Attribution(5 × (1, 8, 8), max_logit, by grad_cam)
     """
+    layer = layer_name(forward, layer)
     with torch.enable_grad():
         leaf = inputs.detach().clone()
         if leaf.is_floating_point():
@@ -98,7 +100,7 @@ def layer_activation(
     target: Target = "max_logit",
     labels: Tensor | None = None,
     *,
-    layer: str,
+    layer: str | nn.Module,
     resize: bool = True,
 ) -> Attribution:
     """Add up the channels of a layer: where it is active, whatever comes of it.
@@ -111,8 +113,9 @@ def layer_activation(
         Model inputs in the model's own unit.
     target, labels
         Not read, because activations are the same for every target; the target is put on record.
-    layer : str
-        A layer that keeps places: its activation has shape (batch, channels, height, width).
+    layer : str or torch.nn.Module
+        A layer that keeps places, by its name or itself: its activation has shape (batch, channels,
+        height, width).
     resize : bool
         Lay the map on the inputs' grid, bilinearly; else it stays on the layer's own grid.
 
@@ -138,6 +141,7 @@ def layer_activation(
     tensor([[[[2., 2.],
               [2., 2.]]]])
     """
+    layer = layer_name(forward, layer)
     _, layers = with_layers(forward, inputs, [layer])
     maps = activation_map(layers[layer])
     return Attribution(_laid_on(inputs, maps) if resize else maps[:, None], target, "layer_activation")

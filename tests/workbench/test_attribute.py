@@ -50,3 +50,31 @@ def test_a_target_that_is_not_there_is_told_before_anything_runs(panel, net, tar
 def test_a_map_of_a_layer_has_one_channel_and_the_size_of_the_image(panel, net):
     model = wb.Classifier(net, CLASSES, on="x")
     assert wb.attribute(panel, model, "grad_cam", layer="0").to_torch().shape == (6, 1, 8, 8)
+
+
+@pytest.mark.parametrize(
+    ("method", "settings", "message"),
+    [
+        ("grad_cam", {}, r"'grad_cam' needs `layer`, one of '0', '1', '2', '3', '4', '5'; it was not given"),
+        ("expected_gradients", {}, "needs `references`"),
+        (
+            "occlusion",
+            {"strides": 2},
+            r"no setting 'strides'; it has: .*pass_size\. Captum's `strides` is `stride`",
+        ),
+        ("integrated_gradients", {"internal_batch_size": 2}, "`internal_batch_size` is `pass_size` here"),
+    ],
+)
+def test_settings_are_checked_at_the_call(panel, net, method, settings, message):
+    with pytest.raises(wb.PanelError, match=message):
+        wb.attribute(panel, wb.Classifier(net, CLASSES, on="x"), method, **settings)
+
+
+def test_a_layer_may_be_given_itself_and_is_looked_for_at_the_call(panel, net):
+    model = wb.Classifier(net, CLASSES, on="x")
+    itself, named = (wb.attribute(panel, model, "grad_cam", layer=layer).to_torch() for layer in (net[2], "2"))
+    assert torch.equal(itself, named)
+    with pytest.raises(wb.LayerError, match="no part of it"):
+        wb.attribute(panel, model, "grad_cam", layer=nn.ReLU())
+    with pytest.raises(wb.LayerError, match="No layer '9'"):
+        wb.attribute(panel, model, "grad_cam", layer="9")
