@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from .errors import KindError, ShapeError
-from .masks import check_bool
+from .masks import check_bool, check_tensor
 
 __all__ = ["Batch", "Forward", "Logits", "Rationale"]
 
@@ -51,13 +51,15 @@ class Batch:
 
     Raises
     ------
+    KindError
+        If inputs or labels are no tensors.
     ShapeError
         If there is not one label per row.
 
     Examples
     --------
-    >>> len(Batch(torch.rand(3, 1, 4, 4), torch.tensor([0, 2, 1])))
-    3
+    >>> Batch(torch.rand(3, 1, 4, 4), torch.tensor([0, 2, 1]))
+    Batch(3 × (1, 4, 4), float32)
     """
 
     inputs: Tensor
@@ -66,11 +68,18 @@ class Batch:
     layers: Mapping[str, Tensor] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        check_tensor(self.inputs, "inputs")
+        check_tensor(self.labels, "labels")
         if self.inputs.ndim < 2 or self.labels.ndim != 1 or len(self.inputs) != len(self.labels):
             raise ShapeError(
                 "`inputs` must have shape (batch, *event) and `labels` shape (batch,); "
                 f"got {tuple(self.inputs.shape)} and {tuple(self.labels.shape)}."
             )
+
+    def __repr__(self) -> str:
+        rows, *event = self.inputs.shape
+        shared = "" if self.logits is None else ", with logits"
+        return f"Batch({rows} × {tuple(event)}, {str(self.inputs.dtype).removeprefix('torch.')}{shared})"
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -94,14 +103,16 @@ class Rationale:
     Raises
     ------
     KindError
-        If a mask is not boolean.
+        If a mask is not a boolean tensor.
     ShapeError
         If a mask is not at least (batch, something), or the two differ in their number of rows.
 
     Examples
     --------
-    >>> marked = torch.tensor([[True, False], [False, False]])
-    >>> Rationale(irrelevant=marked).annotated
+    >>> said = Rationale(irrelevant=torch.tensor([[True, False], [False, False]]))
+    >>> said
+    Rationale(irrelevant: 2 × (2,), 1 row marked)
+    >>> said.annotated
     tensor([ True, False])
     """
 
@@ -120,6 +131,15 @@ class Rationale:
                 "`irrelevant` and `relevant` must have one row per example; "
                 f"got {len(self.irrelevant)} and {len(self.relevant)} rows."
             )
+
+    def __repr__(self) -> str:
+        said = []
+        for name, mask in (("irrelevant", self.irrelevant), ("relevant", self.relevant)):
+            if mask is not None:
+                rows, *event = mask.shape
+                marked = int(any_marked(mask).sum())
+                said.append(f"{name}: {rows} × {tuple(event)}, {marked} {'row' if marked == 1 else 'rows'} marked")
+        return f"Rationale({'; '.join(said)})"
 
     def take(self, rows: Tensor) -> "Rationale":
         """Take some rows, by number or by a boolean mask."""
@@ -144,10 +164,21 @@ def any_marked(*masks: Tensor | None) -> Tensor:
     return torch.stack(said).any(dim=0) if said else torch.tensor(False)
 
 
+def check_given(batch: object, rationale: object) -> None:
+    """Raise KindError unless a loss is given a batch and a rationale."""
+    if not isinstance(batch, Batch):
+        raise KindError(f"`batch` must be a Batch: `Batch(inputs, labels)`; got {type(batch).__name__}.")
+    if not isinstance(rationale, Rationale):
+        raise KindError(
+            f"`rationale` must be a Rationale: `Rationale(irrelevant=mask)`; got {type(rationale).__name__}."
+        )
+
+
 def check_float(inputs: Tensor) -> None:
     """Raise KindError unless `inputs` can carry a gradient."""
     if not inputs.is_floating_point():
         raise KindError(
             f"`inputs` must be floating point to have a gradient; got {inputs.dtype}. "
-            "Apply the model's preprocessing first; for tokens, explain the embedded sequence."
+            "Apply the model's preprocessing first; for tokens, name the embedding: layer='…', or explain the "
+            "embedded sequence."
         )

@@ -8,6 +8,8 @@ ExplainError
 ├── LayerError    (KeyError)      no such layer, or one that cannot be kept or has no rule
 ├── SettingError  (ValueError)    a loss or a measure was given a setting that it does not have
 └── GraphError    (RuntimeError)  the logits do not depend on the inputs through autograd
+
+Warnings: UnbalancedWarning (UserWarning), where a weight "auto" was settled against a model that is no measure.
 """
 
 __all__ = [
@@ -19,6 +21,7 @@ __all__ = [
     "SettingError",
     "ShapeError",
     "TargetError",
+    "UnbalancedWarning",
 ]
 
 
@@ -55,3 +58,7 @@ class SettingError(ExplainError, ValueError):
 
 class GraphError(ExplainError, RuntimeError):
     """Autograd cannot reach the inputs from the logits."""
+
+
+class UnbalancedWarning(UserWarning):
+    """A weight "auto" was settled where the task loss or the penalty says nothing about later steps."""

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from .errors import KindError, ShapeError
 
-__all__ = ["check_bool", "expand_mask", "mask_on_layer", "resize_mask"]
+__all__ = ["check_bool", "check_tensor", "expand_mask", "mask_on_layer", "resize_mask"]
 
 
 def expand_mask(mask: Tensor, inputs: Tensor) -> Tensor:
@@ -173,5 +173,17 @@ def mask_on_layer(mask: Tensor, activation: Tensor) -> Tensor:
 
 def check_bool(mask: Tensor, name: str) -> None:
     """Raise KindError unless `mask` is a boolean tensor."""
+    check_tensor(mask, name)
     if mask.dtype != torch.bool:
         raise KindError(f"`{name}` must be a boolean tensor; got {mask.dtype}. Compare it first: `{name} > 0`.")
+
+
+def check_tensor(value: object, name: str) -> None:
+    """Raise KindError unless `value` is a tensor."""
+    if not isinstance(value, Tensor):
+        kind = type(value)
+        numpy = kind.__module__.partition(".")[0] == "numpy"
+        way = f"torch.from_numpy({name})" if numpy else f"torch.as_tensor({name})"
+        raise KindError(
+            f"`{name}` must be a tensor; got {kind.__module__}.{kind.__qualname__}. Make it one first: `{way}`."
+        )

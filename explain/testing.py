@@ -1,17 +1,43 @@
-"""The contract of a rationale loss, as tests: a new loss passes `LossTests` by supplying what differs.
+'''The contract of a rationale loss, as tests: a new loss passes `LossTests` by supplying what differs.
 
-::
+A loss of one's own, and its tests, in full::
 
-    class TestMyLoss(LossTests):
-        loss = MyLoss(weight=0.7)
+    @dataclass(frozen=True)
+    class Blackout(RationaleLoss):
+        """Keep the logits as they are where the marked region is black.
+
+        References
+        ----------
+        .. [1] Where the formula is from.
+        """
+
+        passes: ClassVar[str] = "2 F"
+        source: ClassVar[str] = "the example of explain.testing"
+
+        def penalize(self, forward, batch, rationale):
+            mask = expand_mask(rationale.irrelevant, batch.inputs)
+            black = batch.inputs.masked_fill(mask, 0.0)
+            return (forward(batch.inputs) - forward(black)).square().sum(dim=1)
+
+    class TestBlackout(LossTests):
+        loss = Blackout(weight=0.7)
 
         def by_the_paper(self, net, inputs, label, irrelevant, relevant):
-            ...  # the formula for one row, slowly and plainly, in float64, without the weight
-"""
+            black = inputs.clone()
+            black[:, irrelevant] = 0.0
+            return ((net(inputs[None])[0] - net(black[None])[0]) ** 2).sum()
+
+`RationaleLoss` is in `explain`, with `expand_mask`; `explain.losses.ask` gives inputs, logits and layers in one
+graph, and shares the pass of the task loss. Masks arrive as they were given, with a channel axis or without:
+`expand_mask` lays them on the inputs, `mask_on_layer` on a layer. `by_the_paper` is the formula for one row, slowly
+and plainly, in float64, without the weight; its inputs have no batch axis, so that the net is asked by
+``net(inputs[None])[0]``. The docstring of a loss has a section "References".
+'''
 
 from __future__ import annotations
 
 import math
+import warnings
 from dataclasses import replace
 from typing import Any, ClassVar
 
@@ -20,6 +46,7 @@ import torch
 from torch import Tensor, nn
 
 from .batch import Batch, Rationale
+from .errors import UnbalancedWarning
 from .losses.contract import RationaleLoss, WeightedSum
 from .losses.reduce import balanced, mean_penalty
 from .losses.sharing import shared_pass
@@ -88,7 +115,23 @@ class LossTests:
     def by_the_paper(
         self, net: nn.Module, inputs: Tensor, label: int, irrelevant: Tensor, relevant: Tensor
     ) -> float | Tensor:
-        """Recompute the unweighted penalty of one row, slowly; `inputs` of shape event, masks without channels."""
+        """Recompute the unweighted penalty of one row, slowly.
+
+        Parameters
+        ----------
+        net : torch.nn.Module
+            In evaluation mode, for batches: ``net(inputs[None])[0]`` are the logits of one row.
+        inputs : Tensor, shape event
+            One row, float64, without the batch axis.
+        label : int
+            Its class.
+        irrelevant, relevant : Tensor, shape event without the channel axis, bool
+            Its masks.
+
+        Returns
+        -------
+        float or Tensor, shape ()
+        """
         raise NotImplementedError("Write the formula of the paper here, for one row.")
 
     @pytest.fixture
@@ -115,11 +158,13 @@ class LossTests:
         return (loss or self.loss)(net, batch, rationale)
 
     def test_it_says_what_it_needs_what_it_costs_and_where_it_is_from(self) -> None:
-        assert self.loss.needs
-        assert set(self.loss.needs) <= {"irrelevant", "relevant"}
-        assert self.loss.passes
-        assert self.loss.source
-        assert "References" in str(type(self.loss).__doc__)
+        name = type(self.loss).__name__
+        assert self.loss.needs, f"`{name}.needs` must name a mask that it reads"
+        assert set(self.loss.needs) <= {"irrelevant", "relevant"}, f"`{name}.needs` names masks that there are not"
+        for field in ("passes", "source"):
+            said = getattr(self.loss, field, "")
+            assert said, f'say it on the class: `{field}: ClassVar[str] = "..."` in {name}; see RationaleLoss'
+        assert "References" in str(type(self.loss).__doc__), f"the docstring of {name} must have a section References"
         assert self.loss.weight not in (0.0, 1.0), "a weight of one would hide a weight that is forgotten"
 
     def test_it_is_the_formula_of_the_paper(self, net: nn.Module, batch: Batch, rationale: Rationale) -> None:
@@ -269,7 +314,10 @@ class LossTests:
         self, net: nn.Module, batch: Batch, rationale: Rationale
     ) -> None:
         torch.manual_seed(3)
-        settled = balanced(_replaced(self.loss, weight="auto"), net, batch, rationale, task=1.5)
+        with warnings.catch_warnings():
+            # The nets of these tests are fresh, and nothing is trained.
+            warnings.simplefilter("ignore", UnbalancedWarning)
+            settled = balanced(_replaced(self.loss, weight="auto"), net, batch, rationale, task=1.5)
         assert mean_penalty_seeded(settled, net, batch, rationale).item() == pytest.approx(1.5, rel=1e-6)
 
     @pytest.mark.parametrize("weight", [-1.0, math.nan, math.inf, "automatic"])

@@ -15,14 +15,15 @@ loss                           reads           keeps the model from
 `RobustRightReasons`           irrelevant      gradients inside the mark under any change of it ("R4")
 `SampledRightReasons`          irrelevant      the same over samples ("Rand-R4")
 `RightReasonsConcept`          irrelevant [1]  an answer to the direction of an artefact ("RR-ClArC")
-`Energy`                       either          positive attribution outside of what should matter
+`Energy`                       relevant [2]    positive attribution outside of what should matter
 `Hint`                         relevant        a Grad-CAM that disagrees with the mark
 `AttributionL1`                relevant        an attribution that disagrees with the mark
 `PixelPositiveCrossEntropy`    relevant        too little attribution inside the mark ("PPCE")
-`ExplanationRegularization`    either          token attributions that disagree with the marked spans ("ER")
+`ExplanationRegularization`    relevant        token attributions that disagree with the marked spans ("ER")
 =============================  ==============  ============================================================
 
 [1] The mark only says which rows carry the artefact.
+[2] Or irrelevant, with ``of="irrelevant"``: positive attribution inside the mark.
 
 Each says more in its docstring, and in `needs`, `passes` (its cost) and `source`. They add up: a weighted sum
 is a loss. Which of them to take: ``benchmarks/rationales``.
@@ -34,7 +35,7 @@ from typing import TYPE_CHECKING, Any
 from .contract import RationaleLoss, Weight, WeightedSum
 from .input_gradients import RightReasons
 from .reduce import balanced, mean_over_annotated, mean_penalty
-from .sharing import shared_pass
+from .sharing import ask, shared_pass
 
 if TYPE_CHECKING:
     from .activation_maps import Hint, RightReasonsGradCam, TargetedActivationPenalty
@@ -68,6 +69,7 @@ __all__ = [
     "TargetedActivationPenalty",
     "Weight",
     "WeightedSum",
+    "ask",
     "balanced",
     "mean_over_annotated",
     "mean_penalty",

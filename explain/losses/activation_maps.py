@@ -32,7 +32,7 @@ class RightReasonsGradCam(RationaleLoss):
     ----------
     weight : float or "auto"
         Factor of the penalty, for a mean over annotated rows. The penalty is at most the number of
-        marked places.
+        marked places. The default is for fine-tuning a net that was fooled, and heavy from scratch.
     layer : str
         A layer that keeps places; the last convolution is usual.
     target : str, int or callable

@@ -11,7 +11,7 @@ from typing import ClassVar, Literal, TypeAlias
 import torch
 from torch import Tensor
 
-from ..batch import Batch, Logits, Rationale, any_marked, check_float
+from ..batch import Batch, Logits, Rationale, any_marked, check_float, check_given
 from ..errors import SettingError, ShapeError
 from ..layers import held_still
 
@@ -32,7 +32,7 @@ class RationaleLoss(ABC):
     Losses add up and scale: ``RightReasons() + 0.5 * Hint(layer="features")`` is a loss.
 
     To write one, subclass it as a frozen dataclass with `weight` among its fields, say `needs`,
-    `passes` and `source`, and write `penalize`.
+    `passes` and `source`, and write `penalize`; `explain.testing` has an example, with its tests.
 
     Attributes
     ----------
@@ -82,7 +82,8 @@ class RationaleLoss(ABC):
         batch : Batch
             Inputs, detached, and labels.
         rationale : Rationale
-            Masks of these rows.
+            Masks of these rows as they were given: `expand_mask` lays them on the inputs, `mask_on_layer`
+            on a layer.
 
         Returns
         -------
@@ -136,19 +137,22 @@ class RationaleLoss(ABC):
         Raises
         ------
         KindError
-            If the inputs are integers and the loss needs their gradient.
+            If the inputs are integers and the loss needs their gradient, or these are no `Batch` and
+            `Rationale`.
         ShapeError
             If a mask does not fit, or has not one row per example.
         SettingError
-            If the weight is still "auto".
+            If the weight is still "auto", or all that was said is of the other kind than it needs.
         GraphError, LayerError
             If the model does not give what the loss needs.
         """
+        check_given(batch, rationale)
         if self.weight == "auto":
             raise SettingError(
                 "A weight of 'auto' must be settled on a first batch before the loss is used: "
                 "loss = explain.balanced(loss, forward, batch, rationale)."
             )
+        self._check_read(rationale)
         if self.float_inputs:
             check_float(batch.inputs)
         trains = torch.is_grad_enabled()
@@ -169,6 +173,19 @@ class RationaleLoss(ABC):
         kind = torch.promote_types(penalty.dtype, values.dtype)
         return penalty.to(kind).index_put((rows,), self.weight * values.to(kind))
 
+    def _check_read(self, rationale: Rationale) -> None:
+        """Raise SettingError if something was said, and all of it in masks that this loss never reads."""
+        there = {"irrelevant": rationale.irrelevant, "relevant": rationale.relevant}
+        said = [name for name, mask in there.items() if mask is not None]
+        # A mask of the right kind without a mark is a batch about which nothing was said, no mistake.
+        if set(self.needs) & set(said) or not rationale.annotated.any():
+            return
+        given = ", ".join(f"{name}=…" for name in self.needs)
+        raise SettingError(
+            f"{type(self).__name__} needs masks of what is {' or '.join(self.needs)}; there are those of what is "
+            f"{' and '.join(said)}. Give `Rationale({given})`, or choose a loss that reads what was said."
+        )
+
     def __add__(self, other: RationaleLoss) -> WeightedSum:
         if not isinstance(other, RationaleLoss):
             return NotImplemented
@@ -183,6 +200,13 @@ class RationaleLoss(ABC):
         return replace(self, weight=factor * self.weight)
 
     __rmul__ = __mul__
+
+    def __radd__(self, other: object) -> RationaleLoss:
+        # The zero that the builtin `sum` starts from.
+        return self if isinstance(other, int) and other == 0 else NotImplemented
+
+    def __truediv__(self, divisor: float) -> RationaleLoss:
+        return self * (1 / divisor)
 
 
 @dataclass(frozen=True)
@@ -239,6 +263,11 @@ class WeightedSum(RationaleLoss):
         """Yield the losses, each weighted by the sum's own weight."""
         for loss in self.losses:
             yield loss if self.weight == 1 else loss * float(self.weight)
+
+    def _check_read(self, rationale: Rationale) -> None:
+        """Leave it to the parts."""
+        for loss in self.losses:
+            loss._check_read(rationale)
 
     def penalize(self, forward: Logits, batch: Batch, rationale: Rationale) -> Tensor:
         """Add up the weighted penalties of each row."""

@@ -31,8 +31,9 @@ class RightReasons(RationaleLoss):
     ----------
     weight : float or "auto"
         Factor of the penalty, for a mean over annotated rows and inputs in [0, 1]. The 1000 of
-        [1]_, there for inputs in 0..255, is 1000 / 255² = 0.0154 here. A good start makes the
-        penalty about as large as the task loss: "auto".
+        [1]_, there for inputs in 0..255, is 1000 / 255² = 0.0154 here. "auto" makes the penalty as
+        large as the task loss, which is a good start once the model is neither fresh (the sum of the
+        log-probabilities has no gradient where all are alike) nor has hardly any task loss; see `balanced`.
     target : str, int or callable
         The scalar whose gradient is penalised; see `target_values`.
     norm : {"l2", "l1", "cosine"}

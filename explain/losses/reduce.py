@@ -1,16 +1,25 @@
 """From one penalty per example to one number, so that a weight means the same everywhere."""
 
+import math
+import warnings
 from dataclasses import replace
 
 import torch
-from torch import Tensor, nn
+from torch import Generator, Tensor, nn
 
-from ..batch import Batch, Logits, Rationale
-from ..errors import SettingError, ShapeError
+from ..batch import Batch, Logits, Rationale, check_given
+from ..counterexamples.contract import Counterexample
+from ..errors import SettingError, ShapeError, UnbalancedWarning
 from ..layers import held_still
+from ..target import check_logits
 from .contract import RationaleLoss, WeightedSum
 
 __all__ = ["balanced", "mean_over_annotated", "mean_penalty"]
+
+# Below this task loss, in nats, a batch is fitted: with a label's probability of 0.95 on average.
+FITTED = 0.05
+# From this share of the largest entropy on, a model tells its classes hardly apart.
+UNDECIDED = 0.95
 
 
 def mean_over_annotated(per_example: Tensor, annotated: Tensor | Rationale) -> Tensor:
@@ -96,6 +105,8 @@ def balanced(
     *,
     task: float | None = None,
     share: float = 1.0,
+    counterexample: Counterexample | None = None,
+    generator: Generator | None = None,
 ) -> RationaleLoss:
     """Settle the weights "auto" of a loss: the penalty starts as `share` times the task loss.
 
@@ -112,10 +123,14 @@ def balanced(
     rationale : Rationale
         What was said about it.
     task : float, optional
-        The task loss to balance against; by default the cross-entropy of this batch. A model that
-        was fooled has hardly any on rows as they are: give the one with the regions refilled.
+        The task loss to balance against; by default the cross-entropy of this batch.
     share : float
         Penalty beside task loss; positive.
+    counterexample : Counterexample, optional
+        Refills the regions of the batch for the task loss. A model that was fooled has hardly any on
+        rows as they are.
+    generator : torch.Generator, optional
+        What the counterexample draws from; on the CPU. A new one, seeded with 0, by default.
 
     Returns
     -------
@@ -126,7 +141,14 @@ def balanced(
     ------
     SettingError
         If no row is annotated, if the penalty is zero, negative or not finite there, so that no
-        factor balances it, or if `share` is not positive.
+        factor balances it, if `share` is not positive, or if both `task` and `counterexample` are given.
+
+    Warns
+    -----
+    UnbalancedWarning
+        If the task loss is below 0.05: the batch is fitted, and the weight too small. Or if the target is
+        the sum of log-probabilities and the model tells its C classes hardly apart, by a mean entropy
+        above 0.95 log C: that sum has no gradient at p = 1 / C, and the weight is far too large.
 
     References
     ----------
@@ -143,22 +165,78 @@ def balanced(
     >>> mean_penalty(settled, model, batch, marks).item()
     1.0
     """
+    check_given(batch, rationale)
     if not share > 0:
         raise SettingError(f"`share` must be positive; got {share}.")
+    if task is not None and counterexample is not None:
+        raise SettingError("Give `task`, or a `counterexample` to compute it on; got both.")
     if loss.settled:
         return loss
     if task is None:
-        with held_still(forward), torch.no_grad():
-            task = float(nn.functional.cross_entropy(forward(batch.inputs), batch.labels))
+        told = batch
+        if counterexample is not None:
+            told = counterexample(batch, rationale, generator or Generator().manual_seed(0))
+        task = float(nn.functional.cross_entropy(_logits(forward, told), told.labels))
+    settled = _settled(loss, forward, batch, rationale, share * task)
+    if task < FITTED:
+        warnings.warn(
+            f"A weight 'auto' was settled against a task loss of {task:.4g}, which is next to none: this batch is "
+            "fitted, and the penalty will be as small. If the model was fooled, give `counterexample=Swap()`, which "
+            "refills what must not matter; else a number as weight.",
+            UnbalancedWarning,
+            stacklevel=2,
+        )
+    if _fades(loss) and _is_undecided(_logits(forward, batch)):
+        weights = ", ".join(f"{part.weight:.3g}" for part in settled.parts())
+        warnings.warn(
+            f"A weight 'auto' was settled (weights: {weights}) while the model tells its classes hardly apart. There "
+            "the sum of the log-probabilities has hardly a gradient, and the penalty will grow far beyond the task "
+            "loss. Settle it after some plain steps, or take target='random_sign_logits', or a number as weight.",
+            UnbalancedWarning,
+            stacklevel=2,
+        )
+    return settled
+
+
+def _logits(forward: Logits, batch: Batch) -> Tensor:
+    """Ask the model, held still, for logits that carry no gradient."""
+    with held_still(forward), torch.no_grad():
+        logits = forward(batch.inputs)
+    check_logits(logits)
+    return logits
+
+
+def _fades(loss: RationaleLoss) -> bool:
+    """Whether a penalty to settle has hardly a gradient where classes are alike; a cosine has no size to lose."""
     if isinstance(loss, WeightedSum):
-        parts = (balanced(part, forward, batch, rationale, task=task, share=share) for part in loss.losses)
+        return any(_fades(part) for part in loss.losses)
+    fields = (getattr(loss, "target", None), getattr(loss, "norm", None))
+    return not loss.settled and fields[0] == "log_probabilities" and fields[1] != "cosine"
+
+
+def _is_undecided(logits: Tensor) -> bool:
+    """Whether a model tells its classes hardly apart, by its mean entropy."""
+    chances = logits.softmax(dim=1)
+    entropy = -torch.xlogy(chances, chances).sum(dim=1).mean()
+    return float(entropy) >= UNDECIDED * math.log(logits.shape[1])
+
+
+def _settled(
+    loss: RationaleLoss, forward: Logits, batch: Batch, rationale: Rationale, size_wanted: float
+) -> RationaleLoss:
+    """Give each part whose weight is "auto" the one that makes its penalty as large as wanted."""
+    if loss.settled:
+        return loss
+    if isinstance(loss, WeightedSum):
+        parts = (_settled(part, forward, batch, rationale, size_wanted) for part in loss.losses)
         return replace(loss, losses=tuple(parts))
     with torch.no_grad():
         size = float(mean_penalty(replace(loss, weight=1.0), forward, batch, rationale))
-    weight = share * task / size if size else 0.0
+    weight = size_wanted / size if size else 0.0
     if not 0 < weight < float("inf"):
         raise SettingError(
             "To settle a weight 'auto', the first batch must have annotated rows with a penalty above zero, and a "
-            f"task loss above zero; got a penalty of {size:.4g} and a task loss of {task:.4g}. Give a number as weight."
+            f"task loss above zero; got a penalty of {size:.4g} for {size_wanted:.4g} of task loss. "
+            "Give a number as weight."
         )
     return replace(loss, weight=weight)

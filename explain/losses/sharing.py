@@ -5,8 +5,9 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from ..batch import Batch, Logits, Rationale
+from ..batch import Batch, Logits, Rationale, check_given
 from ..layers import module_of, twice_differentiable, with_layers
+from ..target import check_logits
 from .contract import RationaleLoss
 
 __all__ = ["ask", "shared_pass"]
@@ -43,8 +44,10 @@ def shared_pass(
 
     Raises
     ------
+    KindError
+        If the model returns no tensor, or these are no `Batch` and `Rationale`.
     ShapeError
-        If the masks have not one row per example.
+        If the masks have not one row per example, or the logits are not (batch, classes).
 
     Notes
     -----
@@ -65,16 +68,20 @@ def shared_pass(
     >>> batch.logits is logits
     True
     """
+    check_given(batch, rationale)
     parts = [] if loss is None else [part for part in loss.parts() if part.shares]
     everywhere = any(bool(part.annotated_rows(batch, rationale).all()) for part in parts)
     if not everywhere or not torch.is_grad_enabled() or _differs_in_training(forward):
-        return forward(batch.inputs), batch
+        logits = forward(batch.inputs)
+        check_logits(logits)
+        return logits, batch
     inputs = batch.inputs.detach()
     if inputs.is_floating_point():
         inputs = inputs.requires_grad_()
     names = tuple(dict.fromkeys(name for part in parts for name in part.layer_names))
     with twice_differentiable(forward):
         logits, layers = with_layers(forward, inputs, names) if names else (forward(inputs), {})
+    check_logits(logits)
     return logits, Batch(inputs, batch.labels, logits, layers)
 
 
@@ -96,15 +103,21 @@ def ask(forward: Logits, batch: Batch, names: Sequence[str] = ()) -> tuple[Tenso
         Requiring a gradient if they are floating point.
     logits : Tensor, shape (batch, classes), float
     layers : dict of str to Tensor
+
+    Raises
+    ------
+    KindError, ShapeError
+        If the model returns no tensor of that shape.
+    LayerError
+        If there is no such layer, or it gives no tensor.
     """
     if batch.logits is not None and all(name in batch.layers for name in names):
         return batch.inputs, batch.logits, {name: batch.layers[name] for name in names}
     inputs = batch.inputs.detach()
     if inputs.is_floating_point():
         inputs = inputs.requires_grad_()
-    if not names:
-        return inputs, forward(inputs), {}
-    logits, layers = with_layers(forward, inputs, names)
+    logits, layers = with_layers(forward, inputs, names) if names else (forward(inputs), {})
+    check_logits(logits)
     return inputs, logits, layers
 
 

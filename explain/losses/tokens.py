@@ -74,7 +74,8 @@ class ExplanationRegularization(RationaleLoss):
     others: without irrelevant marks they need ``unknown="irrelevant"``. A token marked both ways
     counts as irrelevant. ``bce`` and ``mse`` weight all tokens equally; the code of [1]_ weights relevant
     ones in ``bce`` up by their share in the batch, which would let rows influence each other, and
-    divides ``kl`` by the number of tokens.
+    divides ``kl`` by the number of tokens. A low penalty is no proof that the other words are not in
+    use: look at what swapping them does (`swap_sensitivity`).
 
     References
     ----------

@@ -332,7 +332,7 @@ def test_an_automatic_weight_is_settled_on_the_first_batch_that_says_something()
     def draw(rows):
         return x[rows], y[rows], said[rows]
 
-    loss = RightReasons(weight="auto")
+    loss = RightReasons(weight="auto", target="label_logit")
     done = fine_tune(start, draw, 16, steps=4, batch_size=16, loss=loss, counterexamples=None, penalty_from=0.5,
                      progress=False)  # fmt: skip
     assert done.settings.loss == loss

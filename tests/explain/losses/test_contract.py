@@ -7,10 +7,12 @@ import pytest
 import torch
 from torch import nn
 
-from explain import Batch, Rationale, RightReasons, SettingError, ShapeError
+from explain import Batch, KindError, Rationale, RightReasons, SettingError, ShapeError, Swap
+from explain.errors import UnbalancedWarning
 from explain.losses import (
     AttributionL1,
     Energy,
+    ExplanationRegularization,
     Hint,
     PixelPositiveCrossEntropy,
     RationaleLoss,
@@ -51,6 +53,8 @@ def batch():
 
 MARKED = torch.rand(6, 4, 4, generator=torch.Generator().manual_seed(2)) < 0.5
 SAID = Rationale(irrelevant=MARKED, relevant=~MARKED)
+# The sum of log-probabilities, the default, has hardly a gradient in a fresh net.
+SETTLING = RightReasons("auto", target="label_logit")
 SHARING = [
     RightReasons(1.0),
     RightReasons(1.0, norm="cosine", target="cross_entropy"),
@@ -189,7 +193,7 @@ def test_a_weight_auto_has_to_be_settled_before_use(net, batch):
 
 
 def test_each_part_with_a_weight_auto_is_settled_and_numbers_stay(net, batch):
-    settled = balanced(RightReasons("auto") + Hint(3.0, layer="2") + Energy("auto"), net, batch, SAID, share=0.5)
+    settled = balanced(SETTLING + Hint(3.0, layer="2") + Energy("auto"), net, batch, SAID, share=0.5)
     task = nn.functional.cross_entropy(net(batch.inputs), batch.labels).item()
     first, second, third = settled.parts()
     assert second.weight == 3.0
@@ -200,10 +204,10 @@ def test_each_part_with_a_weight_auto_is_settled_and_numbers_stay(net, batch):
 def test_settling_leaves_the_model_as_found_and_is_the_same_in_any_mode(batch):
     net = net_of(nn.BatchNorm1d(16), nn.Dropout(0.5))
     before = [buffer.clone() for buffer in net.buffers()]
-    weight = balanced(RightReasons("auto"), net, batch, SAID).weight
+    weight = balanced(SETTLING, net, batch, SAID).weight
     assert net.training
     assert all(torch.equal(one, other) for one, other in zip(net.buffers(), before, strict=True))
-    assert balanced(RightReasons("auto"), net.eval(), batch, SAID).weight == weight
+    assert balanced(SETTLING, net.eval(), batch, SAID).weight == weight
 
 
 @pytest.mark.parametrize("task", [0.0, float("nan")])
@@ -223,6 +227,112 @@ def test_each_part_is_averaged_over_its_own_rows(net, batch):
     parts = RightReasons(1.0), Hint(1.0, layer="2")
     expected = parts[0](net, batch, rationale)[:3].mean() + parts[1](net, batch, rationale).mean()
     torch.testing.assert_close(mean_penalty(parts[0] + parts[1], net, batch, rationale), expected)
+
+
+def test_a_fresh_model_is_no_measure_for_the_sum_of_log_probabilities(net, batch):
+    both = WeightedSum(weight=2.0, losses=(Hint(layer="2"), RightReasons("auto")))
+    for loss in (RightReasons("auto"), RightReasons("auto", norm="l1"), both):
+        with pytest.warns(UnbalancedWarning, match=r"hardly apart.*random_sign_logits"):
+            balanced(loss, net, batch, SAID)
+    for loss in (SETTLING, RightReasons("auto", norm="cosine"), RightReasons("auto", target="random_sign_logits")):
+        assert balanced(loss, net, batch, SAID).settled
+
+
+def trained(net, batch, steps):
+    """Fit a net to a batch, for some steps."""
+    optimizer = torch.optim.Adam(net.parameters(), lr=0.03)
+    for _ in range(steps):
+        optimizer.zero_grad()
+        torch.autograd.backward(nn.functional.cross_entropy(net(batch.inputs), batch.labels))
+        optimizer.step()
+    return nn.functional.cross_entropy(net(batch.inputs), batch.labels).item()
+
+
+def test_after_some_steps_it_is_one_and_once_fitted_it_is_none_again(net, batch):
+    assert 0.1 < trained(net, batch, 12) < 0.9
+    assert balanced(RightReasons("auto"), net, batch, SAID).settled
+    assert trained(net, batch, 200) < 0.05
+    with pytest.warns(UnbalancedWarning, match=r"next to none.*counterexample=Swap"):
+        small = balanced(RightReasons("auto"), net, batch, SAID).weight
+    refilled = balanced(RightReasons("auto"), net, batch, SAID, counterexample=Swap())
+    told = Swap()(batch, SAID, torch.Generator().manual_seed(0))
+    task = nn.functional.cross_entropy(net(told.inputs), told.labels).item()
+    assert task > 0.05
+    assert mean_penalty(refilled, net, batch, SAID).item() == pytest.approx(task)
+    assert refilled.weight > 10 * small
+    again = torch.Generator().manual_seed(0)
+    assert balanced(RightReasons("auto"), net, batch, SAID, counterexample=Swap(), generator=again) == refilled
+
+
+def test_a_task_loss_is_given_or_computed_on_counterexamples(net, batch):
+    with pytest.raises(SettingError, match="got both"):
+        balanced(SETTLING, net, batch, SAID, task=1.0, counterexample=Swap())
+
+
+def test_losses_add_up_by_the_builtin_sum_and_are_divided(net, batch):
+    parts = [RightReasons(1.0), Hint(3.0, layer="2"), Energy(of="irrelevant")]
+    assert sum(parts) == parts[0] + parts[1] + parts[2]
+    assert (parts[1] / 2).weight == 1.5
+    torch.testing.assert_close((sum(parts) / 4)(net, batch, SAID), sum(parts)(net, batch, SAID) / 4)
+    with pytest.raises(TypeError, match="unsupported operand"):
+        1 + parts[0]
+
+
+@pytest.mark.parametrize(
+    ("loss", "said", "told"),
+    [
+        (
+            Hint(layer="2"),
+            Rationale(irrelevant=MARKED),
+            "Hint needs masks of what is relevant; there are those of what is irr",
+        ),
+        (RightReasons(), Rationale(relevant=MARKED), r"RightReasons needs masks of what is irrelevant.*irrelevant=…"),
+        (ExplanationRegularization(), Rationale(irrelevant=MARKED), "ExplanationRegularization needs"),
+        (Energy(of="irrelevant"), Rationale(relevant=MARKED), "Energy needs masks of what is irrelevant"),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_a_rationale_of_the_other_kind_only_is_a_mistake_that_is_told(loss, said, told, net, batch):
+    for call in (loss, RightReasons() + Hint(layer="2") + loss, lambda *given: mean_penalty(loss, *given)):
+        with pytest.raises(SettingError, match=told if call is loss else "needs masks of what is"):
+            call(net, batch, said)
+    blank = torch.zeros_like(MARKED)
+    masks = said.irrelevant, said.relevant
+    unmarked = Rationale(*(None if mask is None else blank for mask in masks))
+    silent_here = Rationale(*(blank if mask is None else mask for mask in masks))
+    for nothing in (Rationale(), unmarked, silent_here):
+        assert not loss(net, batch, nothing).any()
+
+
+@pytest.mark.parametrize("call", ["loss", "mean_penalty", "shared_pass", "balanced"])
+def test_what_is_no_batch_or_rationale_is_refused_with_how_to_make_one(call, net, batch):
+    loss = RightReasons()
+    calls = {
+        "loss": loss,
+        "mean_penalty": lambda *given: mean_penalty(loss, *given),
+        "shared_pass": lambda *given: shared_pass(*given, loss),
+        "balanced": lambda *given: balanced(SETTLING, *given),
+    }
+    with pytest.raises(KindError, match=r"`Batch\(inputs, labels\)`; got tuple"):
+        calls[call](net, (batch.inputs, batch.labels), SAID)
+    with pytest.raises(KindError, match=r"`Rationale\(irrelevant=mask\)`; got Tensor"):
+        calls[call](net, batch, MARKED)
+
+
+@pytest.mark.parametrize("said", [SAID, Rationale()])
+def test_a_model_that_returns_no_tensor_is_to_be_wrapped(said, net, batch):
+    class Wordy(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.net = net
+
+        def forward(self, inputs):
+            return {"logits": self.net(inputs)}
+
+    with pytest.raises(KindError, match=r"got dict\. Wrap it"):
+        shared_pass(Wordy(), batch, said, RightReasons())
+    with pytest.raises(KindError, match=r"got dict\. Wrap it"):
+        balanced(SETTLING, Wordy(), batch, SAID)
 
 
 @dataclass(frozen=True)
