@@ -4,9 +4,10 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+from .errors import KindError
 from .target import Target, target_name
 
-__all__ = ["Attribution"]
+__all__ = ["Attribution", "scores_of"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,3 +38,32 @@ class Attribution:
     def __repr__(self) -> str:
         rows, *event = self.scores.shape
         return f"Attribution({rows} × {tuple(event)}, {target_name(self.target)}, by {self.method})"
+
+
+def scores_of(scores: Tensor | Attribution) -> Tensor:
+    """Take the scores out of an attribution; scores themselves stay as they are.
+
+    Parameters
+    ----------
+    scores : Attribution or Tensor
+        What a measure was given.
+
+    Returns
+    -------
+    Tensor
+
+    Raises
+    ------
+    KindError
+        If it is neither.
+
+    Examples
+    --------
+    >>> import torch
+    >>> scores_of(Attribution(torch.tensor([[1.0, 2.0]]), target=3, method="input_gradient"))
+    tensor([[1., 2.]])
+    """
+    found = scores.scores if isinstance(scores, Attribution) else scores
+    if not isinstance(found, Tensor):
+        raise KindError(f"`scores` must be a tensor or an Attribution; got {type(found).__name__}.")
+    return found

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import adaptive_avg_pool2d, normalize
 
+from .attribution import Attribution, scores_of
 from .errors import KindError, SettingError, ShapeError
 
 __all__ = ["ClusterSummary", "Clusters", "downsized", "spectral_clusters"]
@@ -89,12 +90,12 @@ class Clusters:
         told = f", {outside} without direction" if outside else ""
         return f"Clusters({len(self)} of sizes {self.sizes.tolist()}{told}; {self.proposed} proposed)"
 
-    def describe(self, scores: Tensor, labels: Tensor | None = None) -> list[ClusterSummary]:
+    def describe(self, scores: Tensor | Attribution, labels: Tensor | None = None) -> list[ClusterSummary]:
         """Summarise each cluster: what its maps have in common, and whether it is a class in disguise.
 
         Parameters
         ----------
-        scores : Tensor, shape (rows, *event), float
+        scores : Attribution or Tensor, shape (rows, *event), float
             The maps that were clustered.
         labels : Tensor or None, shape (rows,), integer
             Anything known of the rows to compare with: classes, or predictions.
@@ -116,6 +117,7 @@ class Clusters:
         >>> most.size, most.label, most.purity, most.mean_map
         (2, 7, 1.0, tensor([0.9167, 0.0833, 0.0000], dtype=torch.float64))
         """
+        scores = scores_of(scores)
         _check_maps(scores)
         if len(scores) != len(self.labels):
             raise ShapeError(f"`scores` must be the {len(self.labels)} maps that were clustered; got {len(scores)}.")
@@ -141,7 +143,7 @@ class Clusters:
 
 
 def spectral_clusters(
-    scores: Tensor, *, count: int | None = None, grid: int = 7, largest: int = 12, seed: int = 0
+    scores: Tensor | Attribution, *, count: int | None = None, grid: int = 7, largest: int = 12, seed: int = 0
 ) -> Clusters:
     """Cluster explanations by what they point at: spectral relevance analysis, after [1]_.
 
@@ -152,7 +154,7 @@ def spectral_clusters(
 
     Parameters
     ----------
-    scores : Tensor, float
+    scores : Attribution or Tensor, float
         Attributions. Shape (rows, channels, height, width) or (rows, height, width) for images; (rows, features) for
         tables, or for tokens at places that mean the same in each row. Their sign is not used. Input × gradient
         separates shortcuts best; the gradient alone shows what *would* matter and hardly groups.
@@ -212,6 +214,7 @@ def spectral_clusters(
     """
     if largest < 2:
         raise SettingError(f"`largest` must be at least 2; got {largest}.")
+    scores = scores_of(scores)
     small = downsized(scores, grid)
     peak = small.amax(dim=1)
     (rows,) = ((peak > 0) & peak.isfinite()).nonzero(as_tuple=True)
@@ -236,12 +239,12 @@ def spectral_clusters(
     return Clusters(labels, embedding, eigenvalues, proposed, rows[_medoids(unit, groups, len(sizes))], sizes)
 
 
-def downsized(scores: Tensor, grid: int = 7) -> Tensor:
+def downsized(scores: Tensor | Attribution, grid: int = 7) -> Tensor:
     """Make maps small and blind to sign, so that like ones are like element by element.
 
     Parameters
     ----------
-    scores : Tensor, float
+    scores : Attribution or Tensor, float
         Shape (rows, channels, height, width), (rows, height, width) or (rows, features).
     grid : int
         Side of the small maps in cells; a side of an image that is shorter stays as it is.
@@ -265,6 +268,7 @@ def downsized(scores: Tensor, grid: int = 7) -> Tensor:
     >>> downsized(torch.tensor([[[1.0, -1, 0, 0], [1, -1, 0, 8]]]), grid=2)
     tensor([[1., 0., 1., 4.]], dtype=torch.float64)
     """
+    scores = scores_of(scores)
     _check_maps(scores)
     if grid < 1:
         raise SettingError(f"`grid` must be at least 1 cell a side; got {grid}.")

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from ..as_used import as_used
+from ..attribution import Attribution, scores_of
 from ..batch import Logits, check_float
 from ..errors import KindError, SettingError, ShapeError
 from ..target import Target
@@ -60,7 +61,7 @@ class PerturbationCurve:
 def deletion(
     forward: Logits,
     inputs: Tensor,
-    scores: Tensor,
+    scores: Tensor | Attribution,
     *,
     filler: Filler,
     steps: int = 20,
@@ -80,9 +81,9 @@ def deletion(
     inputs : Tensor, shape (batch, *event), float
         Model inputs. With three axes or more, whole places go at once (a pixel in all its
         channels, a token with all its features), else single elements.
-    scores : Tensor, shape (batch, *event), or with 1 in place of the channels, or without them, float
+    scores : Attribution or Tensor, shape (batch, *event), or with 1 in place of the channels, or without them, float
         Signed attribution scores, summed over the channels; the largest go first, and of equals the
-        first in memory order. To rank by size, as for a plain gradient, give ``scores.abs()``.
+        first in memory order. To rank by size, as for a plain gradient, give ``attribution.scores.abs()``.
     filler : float, str or Tensor
         What stands in for a removed element: a number, ``mean``, ``blur``, or a tensor; see
         `filled`. It has no default because figures with different fillers cannot be compared.
@@ -144,7 +145,7 @@ def deletion(
 def insertion(
     forward: Logits,
     inputs: Tensor,
-    scores: Tensor,
+    scores: Tensor | Attribution,
     *,
     filler: Filler,
     steps: int = 20,
@@ -227,7 +228,7 @@ def _curve(
     kind: Literal["deletion", "insertion"],
     forward: Logits,
     inputs: Tensor,
-    scores: Tensor,
+    scores: Tensor | Attribution,
     filler: Filler,
     steps: int,
     target: Target | None,
@@ -236,7 +237,7 @@ def _curve(
     batch_size: int,
 ) -> PerturbationCurve:
     check_float(inputs)
-    relevance = _by_place(scores, inputs, channel_axis).to(inputs.device)
+    relevance = _by_place(scores_of(scores), inputs, channel_axis).to(inputs.device)
     empty = filled(inputs, filler, channel_axis)
     places, ordered = place_in_order(relevance.flatten(1))
     count = places.shape[1]

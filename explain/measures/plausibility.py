@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor
 
+from ..attribution import Attribution, scores_of
 from ..errors import SettingError, ShapeError
 from ..masks import check_bool
 from .text import real_tokens
@@ -100,7 +101,7 @@ def span_f1(predicted: Tensor, gold: Tensor, tokens: Tensor | None = None, thres
     return (2 * hits / (_starts(predicted).sum(dim=1) + wanted)).where(wanted > 0, torch.nan)
 
 
-def area_under_precision_recall(scores: Tensor, gold: Tensor, tokens: Tensor | None = None) -> Tensor:
+def area_under_precision_recall(scores: Tensor | Attribution, gold: Tensor, tokens: Tensor | None = None) -> Tensor:
     """Measure how well scores put a person's tokens before the others, without a threshold.
 
     Average precision: the mean, over the person's tokens, of the precision among all tokens that
@@ -108,8 +109,9 @@ def area_under_precision_recall(scores: Tensor, gold: Tensor, tokens: Tensor | N
 
     Parameters
     ----------
-    scores : Tensor, shape (batch, tokens), float
-        Signed attribution scores.
+    scores : Attribution or Tensor, shape (batch, tokens), float
+        Signed attribution scores; the largest come first. To rank by size, as for a plain gradient, give
+        ``attribution.scores.abs()``.
     gold : Tensor, shape (batch, tokens), bool
         The tokens that a person marked.
     tokens : Tensor or None, shape (batch, tokens), bool
@@ -140,6 +142,7 @@ def area_under_precision_recall(scores: Tensor, gold: Tensor, tokens: Tensor | N
     >>> area_under_precision_recall(torch.tensor([[0.9, 0.5, 0.1]]), torch.tensor([[True, False, True]]))
     tensor([0.8333])
     """
+    scores = scores_of(scores)
     among = real_tokens(scores, tokens)
     check_bool(gold, "gold")
     if gold.shape != scores.shape:

@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor
 
+from ..attribution import Attribution, scores_of
 from ..errors import ShapeError
 
 __all__ = ["doubled_ranks", "place_in_order", "rank_correlation"]
@@ -75,12 +76,12 @@ def place_in_order(scores: Tensor, among: Tensor | None = None) -> tuple[Tensor,
     return places, finite & ((highest > lowest) | (count == 1))
 
 
-def rank_correlation(first: Tensor, second: Tensor) -> Tensor:
+def rank_correlation(first: Tensor | Attribution, second: Tensor | Attribution) -> Tensor:
     """Correlate the ranks of two attributions of the same rows, row by row (Spearman).
 
     Parameters
     ----------
-    first, second : Tensor, shape (rows, *event), float
+    first, second : Attribution or Tensor, shape (rows, *event), float
         Scores of the same rows; ties share their mean rank.
 
     Returns
@@ -103,6 +104,7 @@ def rank_correlation(first: Tensor, second: Tensor) -> Tensor:
     >>> rank_correlation(torch.tensor([[1.0, 2.0, 9.0]]), torch.tensor([[0.1, 0.2, 0.3]]))
     tensor([1.])
     """
+    first, second = scores_of(first), scores_of(second)
     if first.shape != second.shape or first.ndim < 2 or 0 in first.shape[1:]:
         raise ShapeError(
             "Two attributions must have the same shape (rows, *event), with at least one element a row; "

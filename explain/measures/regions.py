@@ -5,6 +5,7 @@ import math
 import torch
 from torch import Tensor
 
+from ..attribution import Attribution, scores_of
 from ..errors import KindError, SettingError, ShapeError
 from ..masks import expand_mask
 from .ranks import doubled_ranks, place_in_order
@@ -16,6 +17,7 @@ __all__ = [
     "mass_on_mask",
     "normalised",
     "overlap",
+    "part_of",
     "pointing_game",
     "rank_in_mask",
     "reason_share",
@@ -24,7 +26,7 @@ __all__ = [
 PARTS = ("magnitude", "positive")
 
 
-def mass_on_mask(scores: Tensor, mask: Tensor, part: str = "magnitude") -> Tensor:
+def mass_on_mask(scores: Tensor | Attribution, mask: Tensor, part: str = "magnitude") -> Tensor:
     """Measure which share of the attribution lies inside the mask, row by row.
 
     ``Σ a m / Σ a`` with a the magnitude, or the positive part, of the scores: the "energy" inside
@@ -32,12 +34,14 @@ def mass_on_mask(scores: Tensor, mask: Tensor, part: str = "magnitude") -> Tenso
 
     Parameters
     ----------
-    scores : Tensor, shape (batch, *event), float
+    scores : Attribution or Tensor, shape (batch, *event), float
         Attribution scores, in any unit.
     mask : Tensor, shape (batch, *event) or without the channel axis, bool
         The region.
     part : {"magnitude", "positive"}
-        Which part of signed scores counts. A gradient has no preferred sign: "magnitude".
+        Which part of signed scores counts. A gradient has no preferred sign: "magnitude". Of what
+        adds up to the output (input × gradient, integrated gradients, occlusion) "positive" is what
+        speaks for the target.
 
     Returns
     -------
@@ -67,7 +71,7 @@ def mass_on_mask(scores: Tensor, mask: Tensor, part: str = "magnitude") -> Tenso
     return share.where(known, math.nan)
 
 
-def rank_in_mask(scores: Tensor, mask: Tensor, part: str = "magnitude") -> Tensor:
+def rank_in_mask(scores: Tensor | Attribution, mask: Tensor, part: str = "magnitude") -> Tensor:
     """Measure which share of the K highest scores lies inside the mask of K elements.
 
     ``|top-K ∩ m| / K`` with K = |m|: one for a map that puts the region before everything else,
@@ -75,12 +79,12 @@ def rank_in_mask(scores: Tensor, mask: Tensor, part: str = "magnitude") -> Tenso
 
     Parameters
     ----------
-    scores : Tensor, shape (batch, *event), float
+    scores : Attribution or Tensor, shape (batch, *event), float
         Attribution scores, in any unit.
     mask : Tensor, shape (batch, *event) or without the channel axis, bool
         The region.
     part : {"magnitude", "positive"}
-        Which part of signed scores counts.
+        Which part of signed scores counts; see `mass_on_mask`.
 
     Returns
     -------
@@ -110,17 +114,17 @@ def rank_in_mask(scores: Tensor, mask: Tensor, part: str = "magnitude") -> Tenso
     return (found.to(size.dtype) / count).where(known, math.nan)
 
 
-def pointing_game(scores: Tensor, mask: Tensor, part: str = "magnitude") -> Tensor:
+def pointing_game(scores: Tensor | Attribution, mask: Tensor, part: str = "magnitude") -> Tensor:
     """Ask whether the highest score lies inside the mask, row by row.
 
     Parameters
     ----------
-    scores : Tensor, shape (batch, *event), float
+    scores : Attribution or Tensor, shape (batch, *event), float
         Attribution scores, in any unit.
     mask : Tensor, shape (batch, *event) or without the channel axis, bool
         The region. The tolerance of [1]_ is a mask that has been grown.
     part : {"magnitude", "positive"}
-        Which part of signed scores counts.
+        Which part of signed scores counts; see `mass_on_mask`.
 
     Returns
     -------
@@ -147,12 +151,12 @@ def pointing_game(scores: Tensor, mask: Tensor, part: str = "magnitude") -> Tens
     return inside.gather(1, highest).squeeze(1).to(size.dtype).where(known, math.nan)
 
 
-def overlap(scores: Tensor, mask: Tensor, threshold: float, part: str = "magnitude") -> Tensor:
+def overlap(scores: Tensor | Attribution, mask: Tensor, threshold: float, part: str = "magnitude") -> Tensor:
     """Measure the overlap of the map above a threshold with the mask: intersection over union.
 
     Parameters
     ----------
-    scores : Tensor, shape (batch, *event), float
+    scores : Attribution or Tensor, shape (batch, *event), float
         Attribution scores, in any unit: each row is divided by its highest score first.
     mask : Tensor, shape (batch, *event) or without the channel axis, bool
         The region.
@@ -161,7 +165,7 @@ def overlap(scores: Tensor, mask: Tensor, threshold: float, part: str = "magnitu
         region. Choose it on other rows than those reported: the best threshold for the rows at
         hand flatters every method, and the more the fewer rows there are.
     part : {"magnitude", "positive"}
-        Which part of signed scores counts.
+        Which part of signed scores counts; see `mass_on_mask`.
 
     Returns
     -------
@@ -187,7 +191,7 @@ def overlap(scores: Tensor, mask: Tensor, threshold: float, part: str = "magnitu
     return ((above & inside).sum(dim=1).to(size.dtype) / union).where(known, math.nan)
 
 
-def area_under_roc(scores: Tensor, mask: Tensor, part: str = "magnitude") -> Tensor:
+def area_under_roc(scores: Tensor | Attribution, mask: Tensor, part: str = "magnitude") -> Tensor:
     """Measure how well the scores tell the inside of the mask from its outside, row by row.
 
     The chance that an element inside scores higher than one outside, ties counting half: the area
@@ -196,12 +200,12 @@ def area_under_roc(scores: Tensor, mask: Tensor, part: str = "magnitude") -> Ten
 
     Parameters
     ----------
-    scores : Tensor, shape (batch, *event), float
+    scores : Attribution or Tensor, shape (batch, *event), float
         Attribution scores, in any unit.
     mask : Tensor, shape (batch, *event) or without the channel axis, bool
         The region.
     part : {"magnitude", "positive"}
-        Which part of signed scores counts.
+        Which part of signed scores counts; see `mass_on_mask`.
 
     Returns
     -------
@@ -229,15 +233,15 @@ def area_under_roc(scores: Tensor, mask: Tensor, part: str = "magnitude") -> Ten
     return area.where(known, math.nan)
 
 
-def reason_share(scores: Tensor, mask: Tensor, cutoff: float = 0.67) -> Tensor:
+def reason_share(scores: Tensor | Attribution, mask: Tensor, cutoff: float = 0.67) -> Tensor:
     """Measure which share of what is shown as the reason lies inside the mask.
 
     ``|M ∩ m| / |M|`` with M the elements whose magnitude exceeds the cutoff times the largest of
-    their row, which is how [1]_ shows an explanation.
+    their row, which is how [1]_ shows an explanation; their sign is not used.
 
     Parameters
     ----------
-    scores : Tensor, shape (batch, *event), float
+    scores : Attribution or Tensor, shape (batch, *event), float
         Attribution scores, in any unit; input gradients in the paper.
     mask : Tensor, shape (batch, *event) or without the channel axis, bool
         The region.
@@ -272,8 +276,9 @@ def reason_share(scores: Tensor, mask: Tensor, cutoff: float = 0.67) -> Tensor:
     return ((shown & inside).sum(dim=1).to(size.dtype) / shown.sum(dim=1)).where(known, math.nan)
 
 
-def flat_scores(scores: Tensor) -> Tensor:
+def flat_scores(scores: Tensor | Attribution) -> Tensor:
     """Flatten scores to (rows, elements), in single precision at least; raise unless they are scores of rows."""
+    scores = scores_of(scores)
     if not scores.is_floating_point():
         raise KindError(f"`scores` must be floating point; got {scores.dtype}.")
     if scores.ndim < 2 or 0 in scores.shape[1:]:
@@ -290,18 +295,24 @@ def normalised(size: Tensor) -> Tensor:
     return size / largest.where(largest > 0, 1.0)
 
 
+def part_of(signed: Tensor, part: str) -> Tensor:
+    """Take the magnitude, or the positive part, of signed scores; raise SettingError for another part."""
+    if part not in PARTS:
+        raise SettingError(f"`part` must be one of {', '.join(PARTS)}; got {part!r}.")
+    return signed.abs() if part == "magnitude" else signed.clamp(min=0)
+
+
 def check_cutoff(value: float, name: str) -> None:
     """Raise SettingError unless the value is a share that something can exceed, in [0, 1)."""
     if not 0 <= value < 1:
         raise SettingError(f"`{name}` must lie in [0, 1), as a share of the highest score of a row; got {value}.")
 
 
-def _measured(scores: Tensor, mask: Tensor, part: str) -> tuple[Tensor, Tensor, Tensor]:
+def _measured(scores: Tensor | Attribution, mask: Tensor, part: str) -> tuple[Tensor, Tensor, Tensor]:
     """Flatten to (rows, elements): the part of the scores asked for, the mask; and which rows can be measured."""
-    if part not in PARTS:
-        raise SettingError(f"`part` must be one of {', '.join(PARTS)}; got {part!r}.")
+    scores = scores_of(scores)
     signed = flat_scores(scores)
+    size = part_of(signed, part)
     inside = expand_mask(mask, scores).flatten(1).to(scores.device)
-    size = signed.abs() if part == "magnitude" else signed.clamp(min=0)
     known = inside.any(dim=1) & signed.isfinite().all(dim=1) & (size > 0).any(dim=1)
     return size, inside, known

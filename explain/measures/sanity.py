@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from ..attribution import Attribution, scores_of
 from ..errors import LayerError, ShapeError
 from .ranks import rank_correlation
 
@@ -46,7 +47,7 @@ class SanityCheck:
 
 def sanity_check(
     module: nn.Module,
-    explain: Callable[[nn.Module], Tensor],
+    explain: Callable[[nn.Module], Tensor | Attribution],
     *,
     layers: Sequence[str] | None = None,
     seed: int = 0,
@@ -62,7 +63,7 @@ def sanity_check(
     module : nn.Module
         A trained model; it is copied and never changed.
     explain : callable
-        A module to the scores of the same rows, shape (rows, *event), float: it must explain *the
+        A module to an attribution, or scores, of the same rows, shape (rows, *event), float: it must explain *the
         module that it is given*, and draw with a fixed seed if it draws.
     layers : sequence of str or None
         Names of the layers to randomise, from the top down; see `randomized_weights`.
@@ -95,9 +96,9 @@ def sanity_check(
     """
     names, signed, magnitude = [], [], []
     # Not even the reference is taken from the original: explaining may move buffers or leave hooks.
-    trained = explain(copy.deepcopy(module)).detach()
+    trained = scores_of(explain(copy.deepcopy(module))).detach()
     for name, changed in randomized_weights(module, layers=layers, seed=seed):
-        scores = explain(changed).detach()
+        scores = scores_of(explain(changed)).detach()
         if scores.shape != trained.shape:
             raise ShapeError(
                 f"`explain` must return maps of one shape, {tuple(trained.shape)}; with the weights of layer "

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from ..as_used import as_used
+from ..attribution import Attribution, scores_of
 from ..batch import Logits
 from ..errors import KindError, SettingError, ShapeError
 from ..masks import check_bool
@@ -31,7 +32,7 @@ Removal: TypeAlias = float | Tensor | Callable[[Tensor, Tensor], Tensor]
 def comprehensiveness(
     forward: Logits,
     inputs: Tensor,
-    scores: Tensor,
+    scores: Tensor | Attribution,
     tokens: Tensor | None = None,
     *,
     filler: Removal,
@@ -50,9 +51,9 @@ def comprehensiveness(
         to find the padding in what it is given.
     inputs : Tensor, shape (batch, tokens) int64, or (batch, tokens, features) float
         What `forward` takes.
-    scores : Tensor, shape (batch, tokens), float
+    scores : Attribution or Tensor, shape (batch, tokens), float
         Signed attribution scores; the largest count as most relevant, the first of equals before
-        the others.
+        the others. To rank by size, as for a plain gradient, give ``attribution.scores.abs()``.
     tokens : Tensor or None, shape (batch, tokens), bool
         True for the tokens of the text, which may be removed: not padding, and not the tokens that
         every text has, such as [CLS]. None: all of them.
@@ -101,7 +102,7 @@ def comprehensiveness(
 def sufficiency(
     forward: Logits,
     inputs: Tensor,
-    scores: Tensor,
+    scores: Tensor | Attribution,
     tokens: Tensor | None = None,
     *,
     filler: Removal,
@@ -140,12 +141,12 @@ def sufficiency(
     return _mean_drop(forward, inputs, scores, tokens, filler, shares, batch_size, keep=True)
 
 
-def top_tokens(scores: Tensor, share: float, tokens: Tensor | None = None) -> Tensor:
+def top_tokens(scores: Tensor | Attribution, share: float, tokens: Tensor | None = None) -> Tensor:
     """Choose the highest scored tokens of each row: a rationale to compare with a person's.
 
     Parameters
     ----------
-    scores : Tensor, shape (batch, tokens), float
+    scores : Attribution or Tensor, shape (batch, tokens), float
         Signed; of equals the first goes first.
     share : float
         Share of the tokens of each row, in (0, 1]; rounded up to whole tokens.
@@ -167,6 +168,7 @@ def top_tokens(scores: Tensor, share: float, tokens: Tensor | None = None) -> Te
     >>> top_tokens(torch.tensor([[0.1, 0.9, 0.5]]), 0.5)
     tensor([[False,  True,  True]])
     """
+    scores = scores_of(scores)
     among = real_tokens(scores, tokens)
     places, _ = place_in_order(scores, among)
     finite = (scores.isfinite() | ~among).all(dim=1, keepdim=True)
@@ -176,7 +178,7 @@ def top_tokens(scores: Tensor, share: float, tokens: Tensor | None = None) -> Te
 def _mean_drop(
     forward: Logits,
     inputs: Tensor,
-    scores: Tensor,
+    scores: Tensor | Attribution,
     tokens: Tensor | None,
     filler: Removal,
     shares: Sequence[float],
@@ -185,6 +187,7 @@ def _mean_drop(
     keep: bool,
 ) -> Tensor:
     """Average p(ŷ | x) − p(ŷ | x without the top tokens), or with nothing else, over shares."""
+    scores = scores_of(scores)
     if inputs.ndim < 2 or tuple(scores.shape) != tuple(inputs.shape[:2]):
         raise ShapeError(
             "`inputs` must have shape (batch, tokens) or (batch, tokens, features) and `scores` shape "

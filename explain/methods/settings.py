@@ -139,7 +139,8 @@ def layer_name(forward: Logits, layer: str | nn.Module) -> str:
     if isinstance(layer, str):
         return layer
     module = module_of(forward)
-    for name, part in module.named_modules() if module is not None else ():
+    parts: dict[str, nn.Module] = {} if module is None else dict(module.named_modules())
+    for name, part in parts.items():
         if part is layer and name:
             return name
     raise LayerError(
