@@ -25,6 +25,7 @@ from .errors import (
     SettingError,
     ShapeError,
     TargetError,
+    UnbalancedWarning,
 )
 from .layers import held_still, module_of, with_layers
 from .losses import (
@@ -110,6 +111,7 @@ __all__ = [
     "Target",
     "TargetError",
     "TargetedActivationPenalty",
+    "UnbalancedWarning",
     "WeightedSum",
     "attribute",
     "balanced",
