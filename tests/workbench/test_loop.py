@@ -180,5 +180,5 @@ def test_a_loss_alone_acts_from_the_first_step_and_beside_counterexamples_half_w
 def test_what_is_no_loss_is_told_with_those_there_are(digits):
     train = digits.where("split == 'train'")[:50]
     model = wb.Classifier(wb.recipe("digits").build(0), wb.datasets.DIGITS)
-    with pytest.raises(wb.RunError, match="got 'rrr'. There are: .*RightReasons"):
+    with pytest.raises(wb.RunError, match=r"got .rrr.\. There are: .*RightReasons"):
         wb.finetune(model, train, "swatch", loss="rrr", progress=False)
