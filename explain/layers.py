@@ -161,12 +161,35 @@ def evaluating(forward: Logits) -> Iterator[None]:
     True
     """
     module = module_of(forward)
-    before = [] if module is None else [(part, part.training) for part in module.modules()]
+    if module is None:
+        yield
+        return
+    # cuDNN's recurrent layers have no derivative at all in evaluation mode.
+    with modes_kept(module), _plain_recurrence(module):
+        _set_modes((part, False) for part in module.modules())
+        yield
+
+
+@contextmanager
+def modes_kept(module: nn.Module) -> Iterator[None]:
+    """Put each part of a module back in the mode, training or evaluation, in which it was found.
+
+    Parameters
+    ----------
+    module : torch.nn.Module
+        Whose modes may be changed inside.
+
+    Examples
+    --------
+    >>> net = nn.Sequential(nn.Linear(2, 2), nn.Dropout())
+    >>> with modes_kept(net):
+    ...     _ = net.eval()
+    >>> net.training, net[1].training
+    (True, True)
+    """
+    before = [(part, part.training) for part in module.modules()]
     try:
-        _set_modes((part, False) for part, _ in before)
-        # cuDNN's recurrent layers have no derivative at all in evaluation mode.
-        with _plain_recurrence(module):
-            yield
+        yield
     finally:
         # Not `module.train()`: parts may have been in different modes.
         _set_modes(before)

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 import explain
+from explain.layers import modes_kept
 
 from .errors import ClassifierError, LayerError
 
@@ -197,14 +198,9 @@ class Classifier:
         >>> model.module[1].training
         True
         """
-        before = [(part, part.training) for part in self.module.modules()]
-        try:
+        with modes_kept(self.module):
             self.module.eval()
             yield self
-        finally:
-            # Not `module.train()`: parts may have been in different modes, frozen statistics say.
-            for part, training in before:
-                part.training = training
 
     def copy(self) -> "Classifier":
         """Copy the classifier, weights included; preprocessing and names are shared.

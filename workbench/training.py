@@ -6,8 +6,7 @@ One loop serves both. It knows rows only by number: `draw` turns numbers into te
 import math
 import time
 import warnings
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 
 import numpy as np
 import torch
@@ -29,6 +28,7 @@ from explain import (
 from .classifier import Classifier
 from .errors import RunError
 from .guard import Draw, Guard, draw_batch
+from .modes import seeded, training_mode
 from .progress import Progress, reporting
 from .record import (
     DivergedError,
@@ -281,8 +281,8 @@ def train(
         )
 
     with (
-        _seeded(settings.seed, weights[0].device),
-        _training_mode(trained.module, settings.freeze_statistics),
+        seeded(settings.seed, weights[0].device),
+        training_mode(trained.module, settings.freeze_statistics),
         reporting(progress, settings.steps) as report,
     ):
         try:
@@ -375,30 +375,3 @@ def _is_due(done: int, steps: int) -> bool:
 def _row_numbers(rows: NDArray[np.int64] | int) -> NDArray[np.int64]:
     """Row numbers, from themselves or from how many there are."""
     return np.arange(rows) if isinstance(rows, int) else np.asarray(rows, dtype=np.int64)
-
-
-@contextmanager
-def _seeded(seed: int, device: torch.device) -> Iterator[None]:
-    """Seed torch's global generators, which dropout reads, and leave them as found."""
-    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
-        # Not `torch.manual_seed`: it would also seed devices that are not put back.
-        torch.default_generator.manual_seed(seed)
-        if device.type == "cuda":
-            with torch.cuda.device(device):
-                torch.cuda.manual_seed(seed)
-        yield
-
-
-@contextmanager
-def _training_mode(module: nn.Module, freeze_statistics: bool) -> Iterator[None]:
-    """Put a module in training mode, running statistics frozen if asked, and back as found."""
-    before = [(part, part.training) for part in module.modules()]
-    try:
-        module.train()
-        for part, _ in before:
-            if freeze_statistics and getattr(part, "running_mean", None) is not None:
-                part.training = False
-        yield
-    finally:
-        for part, training in before:
-            part.training = training
