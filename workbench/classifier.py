@@ -1,7 +1,8 @@
 """Classifier: a torch module, how to feed it, and what its outputs are called."""
 
 import copy
-from collections.abc import Callable, Iterator, Sequence
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from difflib import get_close_matches
 from typing import Any
@@ -54,15 +55,27 @@ class Classifier:
         Names of the classes in the order of the logits; unique.
     preprocess : callable or None
         From a batch as the column gives it, for images uint8 of shape (batch, channels, height,
-        width), to model inputs; by default `to_unit_interval`.
+        width), to model inputs; by default `to_unit_interval`. Of texts, a list of them: a tokenizer that
+        returns token numbers, shape (batch, tokens), int64.
     on : str
         Name of the column that feeds the module.
     embedding : str or None
         Layer whose output is the embedding; by default the *input* of the last `torch.nn.Linear`.
+    factory : callable or None
+        What made the module, importable, so that a saved classifier can be built again. Not needed for what
+        is made of torch's own layers by `torch.nn.Sequential`, nor for the networks of `workbench.nets`.
+    arguments : mapping or None
+        What the factory was called with, by name: plain values.
+    offsets : callable or None
+        Of texts: from the same list as `preprocess` to where each token is in its text, the first character and
+        the one after the last, shape (batch, tokens, 2), int64; (0, 0) for padding and special tokens. Needed to
+        train with marked words.
+    padding : int
+        Of texts: number of the padding token, which is on the right.
 
     Attributes
     ----------
-    module, classes, preprocess, on
+    module, classes, preprocess, on, factory, arguments, offsets, padding
         As given; `classes` is a tuple.
 
     Raises
@@ -86,11 +99,18 @@ class Classifier:
         self,
         module: nn.Module,
         classes: Sequence[str],
-        preprocess: Callable[[Tensor], Tensor] | None = None,
+        preprocess: Callable[[Any], Tensor] | None = None,
         on: str = "image",
         embedding: str | None = None,
+        *,
+        factory: Callable[..., Any] | None = None,
+        arguments: Mapping[str, Any] | None = None,
+        offsets: Callable[[list[str]], Tensor] | None = None,
+        padding: int = 0,
     ) -> None:
         self.module = module
+        self.offsets, self.padding = offsets, padding
+        self.factory, self.arguments = factory, arguments
         self.classes = _checked_names(classes)
         self.preprocess = to_unit_interval if preprocess is None else preprocess
         self.on = on
@@ -98,24 +118,98 @@ class Classifier:
         if embedding is not None:
             self._find(embedding)
 
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the classifier to a directory: weights as safetensors, and how to build it; no pickle.
+
+        Parameters
+        ----------
+        path : str or Path
+            Directory; made if it is not there.
+
+        Raises
+        ------
+        ClassifierError
+            If weights are of a kind that no file holds.
+        RunFileError
+            If the directory holds a classifier that is built otherwise.
+        """
+        from .runs.models import save_classifier
+
+        save_classifier(self, path)
+
+    @classmethod
+    def open(
+        cls,
+        path: str | os.PathLike[str],
+        *,
+        factory: Callable[..., nn.Module] | None = None,
+        preprocess: Callable[[Any], Tensor] | None = None,
+        offsets: Callable[[list[str]], Tensor] | None = None,
+        trust: Sequence[str] = (),
+    ) -> "Classifier":
+        """Return the classifier in a directory.
+
+        Parameters
+        ----------
+        path : str or Path
+            Where it was saved.
+        factory : callable, optional
+            Makes the module, without arguments; needed if the file cannot tell, or names what is not trusted.
+        preprocess, offsets : callable, optional
+            In place of those that the file names.
+        trust : sequence of str
+            Packages, besides this one and ``torch.nn``, that the file may name.
+
+        Returns
+        -------
+        Classifier
+            On the CPU.
+
+        Raises
+        ------
+        RunFileError
+            If files are missing, damaged, or of a newer format; says which.
+        UntrustedError
+            If the file names a package that is not trusted.
+        ClassifierError
+            If the weights do not fit the module.
+        """
+        from .runs.models import open_classifier
+
+        return open_classifier(path, factory=factory, preprocess=preprocess, offsets=offsets, trust=trust)
+
     def __repr__(self) -> str:
         names = self.classes if len(self.classes) <= 10 else f"{len(self.classes)} names"
         return f"Classifier({type(self.module).__name__}, classes={names}, on={self.on!r})"
 
-    def prepare(self, batch: Tensor) -> Tensor:
+    def prepare(self, batch: Any) -> Tensor:
         """Turn a batch of the column into model inputs.
 
         Parameters
         ----------
-        batch : Tensor, shape (batch, ...)
+        batch : Tensor, shape (batch, ...), or list of str
             As the column gives it.
 
         Returns
         -------
         Tensor, shape (batch, *event)
-            What the module takes.
+            What the module takes; of texts, where its weights are.
+
+        Raises
+        ------
+        ClassifierError
+            If it is given texts and nothing that makes tokens of them.
         """
-        return self.preprocess(batch)
+        if isinstance(batch, Tensor):
+            return self.preprocess(batch)
+        if self.preprocess is to_unit_interval:
+            raise ClassifierError(
+                f"Column '{self.on}' gives {type(batch).__name__}s, which no module takes; say how they become token "
+                "numbers: Classifier(..., preprocess=tokenize)."
+            )
+        inputs = self.preprocess(batch)
+        weight = next(self.module.parameters(), None)
+        return inputs if weight is None else inputs.to(weight.device)
 
     def __call__(self, inputs: Tensor) -> Tensor:
         """Run the module.
@@ -224,7 +318,22 @@ class Classifier:
         -------
         Classifier
         """
-        return Classifier(module, self.classes, self.preprocess, self.on, self._embedding)
+        return Classifier(
+            module,
+            self.classes,
+            self.preprocess,
+            self.on,
+            self._embedding,
+            factory=self.factory,
+            arguments=self.arguments,
+            offsets=self.offsets,
+            padding=self.padding,
+        )
+
+    @property
+    def embedding_layer(self) -> str | None:
+        """Name of the layer whose output is the embedding; None for the input of the last linear layer."""
+        return self._embedding
 
     @property
     def has_embedding(self) -> bool:

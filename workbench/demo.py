@@ -22,7 +22,7 @@ from .finetune import finetune, fit
 from .overlays import enlarged, saliency_picture
 from .predict import predict
 from .recipes import DemoSettings, recipe
-from .record import Training
+from .runs import Run
 from .report import Report
 
 if TYPE_CHECKING:
@@ -228,8 +228,8 @@ def _report(
     seed: int,
     test: DataPanel,
     settings: DemoSettings,
-    plain: Training,
-    tuned: Training,
+    plain: Run,
+    tuned: Run,
     before: DemoFigures,
     after: DemoFigures,
 ) -> Report:

@@ -2,34 +2,39 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Sequence
 from dataclasses import fields, replace
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
 from columns import Column
-from columns.column import as_batch, read_columns
-from columns.values import DenseValues, Values
 from explain import Rationale, RationaleLoss, losses
 
+from .apart import check_apart
 from .classifier import Classifier, check_classifier
-from .errors import PanelError, RunError
+from .duration import steps_in_epochs, steps_in_minutes
+from .errors import RunError
 from .guard import Draw
-from .infer import as_column
-from .progress import Progress
+from .panel_draw import Log, Marks, PanelDraw, given_marks, labels_of, logged_marks
+from .progress import Progress, Watch
 from .recipes import FINE_TUNE, recipe
-from .record import Training, TrainingSettings
+from .record import TrainingSettings
+from .runs import Run, begin_run
 from .schedule import hold_out
 from .training import first_penalty, train
+from .word_swap import SwapTokens
 
 if TYPE_CHECKING:
     from .panel import DataPanel
 
 __all__ = ["finetune", "fit"]
+
+ROLES = ("irrelevant", "relevant")
 
 
 def fit(
@@ -38,9 +43,14 @@ def fit(
     *,
     label: str = "label",
     settings: TrainingSettings | None = None,
+    epochs: float | None = None,
+    minutes: float | None = None,
     progress: Progress = True,
+    watch: Watch | None = None,
+    folder: str | os.PathLike[str] | None = None,
+    name: str = "",
     **changes: Any,
-) -> Training:
+) -> Run:
     """Train a copy of a classifier on the rows of a panel, plainly: cross-entropy and nothing else.
 
     Parameters
@@ -53,39 +63,72 @@ def fit(
         Column of the labels: a category with the classifier's classes.
     settings : TrainingSettings, optional
         Steps, batch size, learning rate and so on; those of the digits recipe if left out.
+    epochs, minutes : float, optional
+        How long, in place of ``steps=``; see `finetune`.
     progress : bool or callable
         Show a bar, or be told of each step.
+    watch : Watch, optional
+        Told everything as it happens.
+    folder : path, optional
+        Directory of runs: this one is written there as it goes on, and survives a crash.
+    name : str
+        What the run is called.
     **changes
         Fields of the settings to change: ``steps=``, ``lr=``, ``seed=`` ...
 
     Returns
     -------
-    Training
-        With the trained classifier as ``model``, and the figures of each step.
+    Run
+        With the trained classifier as ``model``, the figures of each step, and the record that it can be done
+        again from.
+
+    Raises
+    ------
+    PanelError
+        If the labels are not a category with the classifier's classes.
+    RunError
+        If a setting does not exist or is out of range.
     """
     check_classifier(model)
     chosen = _changed(settings or recipe("digits").plain, changes)
-    return train(model, _drawing(model, panel, label, {}), len(panel), chosen, progress=progress)
+    draw = PanelDraw(model, panel[model.on], labels_of(model, panel[label], label), {})
+    rows = np.arange(len(panel))
+    chosen = _as_long(chosen, changes, epochs, minutes, model, draw, rows)
+    with begin_run(
+        "fit", model, panel, columns={model.on: panel[model.on], label: panel[label]}, settings=chosen,
+        call={"label": label}, folder=folder, name=name, watch=watch,
+    ) as recording:  # fmt: skip
+        return recording.finish(train(model, draw, rows, chosen, progress=progress, watch=recording.watch))
 
 
 def finetune(
     model: Classifier,
     panel: DataPanel,
-    irrelevant: str | Column | Any = None,
+    feedback: Log | str | Column | Any = None,
     *,
+    irrelevant: str | Column | Any = None,
     relevant: str | Column | Any = None,
+    rule: str = "latest",
+    column: str | None = None,
     label: str = "label",
     source: str | None = None,
     held_out: float = 0.1,
+    validation: DataPanel | None = None,
+    judged: DataPanel | Sequence[DataPanel] = (),
     settings: TrainingSettings | None = None,
+    epochs: float | None = None,
+    minutes: float | None = None,
     progress: Progress = True,
+    watch: Watch | None = None,
+    folder: str | os.PathLike[str] | None = None,
+    name: str = "",
     **changes: Any,
-) -> Training:
-    """Train a copy of a classifier again, briefly, so that it obeys masks of what must not matter.
+) -> Run:
+    """Train a copy of a classifier again, briefly, so that it obeys what a person said.
 
     Counterexamples first (the marked region refilled from other rows), then a small "right for the right
     reasons" penalty [1]_. Some rows are held out, and the state is kept that does best on them with their
-    marked regions refilled: a choice that the shortcut cannot win.
+    marked regions refilled: a choice that the shortcut cannot win. Marked words come from other texts.
 
     Parameters
     ----------
@@ -93,34 +136,68 @@ def finetune(
         Where to start; not changed.
     panel : DataPanel
         The rows to train on.
-    irrelevant : str, column or array
-        What must not matter: boolean masks of shape (height, width), or of the model's inputs; null or empty
-        where nothing was said.
-    relevant : str, column or array, optional
-        What should matter, likewise: for losses that reward it, `losses.Hint` say.
+    feedback : Feedback, or str, column or array
+        What was said: a log, of which the marks of both kinds and the corrections of labels are used. Or masks of
+        what must not matter, as for `irrelevant`.
+    irrelevant, relevant : str, column or array, optional
+        What must not matter, and what should: boolean masks of shape (height, width), of the pictures or as the
+        model takes them, or of the shape of its inputs; of texts, lists of spans (start, end) in characters. Null
+        or empty where nothing was said. Beside a log, they take the place of what it says.
+    rule : {"latest", "union", "intersection", "majority"}
+        How a log that several people wrote is merged.
+    column : str, optional
+        Which column the marks of a log are of, if not the one that the classifier feeds on: a picture in its
+        full size, say.
     label : str
         Column of the labels.
     source : str, optional
         Column that copies of one original share: it is held out with all its copies.
     held_out : float
         Share of the rows to choose the state by.
+    validation : DataPanel, optional
+        Rows to choose the state by, instead; with marks in columns of the same names, or in the log.
+    judged : DataPanel or sequence of DataPanel, optional
+        Rows that the model will be judged by: an error if any of them is in the panel.
     settings : TrainingSettings, optional
-        Steps, batch size, learning rate, losses; `recipes.FINE_TUNE` if left out: 120 steps of 256 rows.
+        Steps, batch size, learning rate, losses; `recipes.FINE_TUNE` if left out: 120 steps of 256 rows. (Of texts,
+        without a penalty, whose layer would have to be named.)
+    epochs, minutes : float, optional
+        How long, in place of ``steps=``. Minutes become a number of steps by timing ten of them with a copy that is
+        thrown away; `Training.settings` has the number.
     progress : bool or callable
         Show a bar, or be told of each step.
+    watch : Watch, optional
+        Told everything as it happens: steps, looks at the validation rows, states kept.
+    folder : path, optional
+        Directory of runs: this one is written there as it goes on, and survives a crash.
+    name : str
+        What the run is called.
     **changes
-        Fields of the settings to change: ``steps=``, ``lr=``, ``loss=``, ``counterexamples=`` ... A loss alone, from
-        the first step, is asked for by ``counterexamples=None``; else it joins them half way.
+        Fields of the settings to change: ``steps=``, ``lr=``, ``loss=``, ``weights="head"``, ``patience=3`` ...; see
+        `TrainingSettings`. A loss alone, from the first step, is asked for by ``counterexamples=None``; else it
+        joins them half way.
 
     Returns
     -------
-    Training
-        With the new classifier as ``model``; the one given, with a warning, if nothing did better.
+    Run
+        With the new classifier as ``model``, or the one given, with a warning, if nothing did better; and the record
+        that it can be done again from: ``run.replay()``.
 
     Raises
     ------
     RunError
         If no row has a mask, or none of the kind that the loss needs, or too few rows are there to hold some out.
+    OverlapError
+        If rows are to be judged by that are also to be trained on, or share their source with one.
+    FeedbackError
+        If marks of a log cannot be merged, or are not of the size of their rows.
+
+    Warns
+    -----
+    UnguardedWarning
+        If no row to choose the state by has a mark of what must not matter.
+    UnchangedModelWarning
+        If no state did better than the start.
 
     References
     ----------
@@ -128,35 +205,117 @@ def finetune(
        Differentiable Models by Constraining their Explanations", IJCAI 2017.
     """
     check_classifier(model)
-    masks = {
-        name: _mask_column(panel, given, name)
-        for name, given in (("irrelevant", irrelevant), ("relevant", relevant))
-        if given is not None
-    }
-    said = [name for name, column in masks.items() if _any_marked(column)]
-    if not said:
-        raise RunError(
-            "A fine-tune needs at least one row with a mask, of what must not matter or of what should; "
-            f"{'every mask is empty or null' if masks else 'there is none'}."
+    log = feedback if isinstance(feedback, Log) else None
+    if feedback is not None and log is None:
+        if irrelevant is not None:
+            raise RunError("Masks of what must not matter must be given once: third, or as `irrelevant`; got both.")
+        irrelevant = feedback
+    given = {"irrelevant": irrelevant, "relevant": relevant}
+    where = _Said(model, log, given, rule, column or model.on, label)
+    check_apart(panel, judged, "judged", source)
+    draw = where.draw(panel)
+    chosen = _chosen(model, settings, changes, list(draw.marks))
+    rows: NDArray[np.int64] = np.arange(len(panel))
+    if validation is None:
+        units = rows if source is None else panel[source].to_numpy()
+        rows, held = hold_out(units, held_out, chosen.seed)
+        both: Draw = draw
+    else:
+        check_apart(panel, validation, "validation", source)
+        held = len(panel) + np.arange(len(validation))
+        both = _joined(draw, where.draw(validation, elsewhere=True), len(panel))
+    said = draw.annotated() if chosen.balance is not None else None
+    chosen = _as_long(chosen, changes, epochs, minutes, model, both, rows, held, said)
+    call = {
+        "irrelevant": None if feedback is irrelevant else irrelevant, "relevant": relevant, "rule": rule,
+        "column": column, "label": label, "source": source, "held_out": held_out,
+    }  # fmt: skip
+    read = {model.on: draw.inputs, label: panel[label]}
+    # Made of the panel and what was said: a replay makes them again.
+    read |= {f"used:{role}": marks.column for role, marks in draw.marks.items()}
+    if log is not None:
+        read[f"used:{label}"] = draw.labels
+    with begin_run(
+        "finetune", model, panel, columns=read, settings=chosen, feedback=feedback, rows=rows,
+        validation=held if validation is None else validation, folder=folder, name=name, watch=watch,
+        call=call if validation is None else {**call, "validation": validation},
+    ) as recording:  # fmt: skip
+        return recording.finish(
+            train(model, both, rows, chosen, validation=held, annotated=said, progress=progress, watch=recording.watch)
         )
-    units = np.arange(len(panel)) if source is None else panel[source].to_numpy()
-    if settings is None and "counterexamples" in changes:
-        changes = {"penalty_from": first_penalty(changes["counterexamples"]), **changes}
-    chosen = _changed(settings or FINE_TUNE, changes)
+
+
+class _Said:
+    """What was said, and where: the same for the rows to train on and those to choose by."""
+
+    def __init__(
+        self, model: Classifier, log: Log | None, given: dict[str, Any], rule: str, column: str, label: str
+    ) -> None:
+        self.model, self.log, self.given, self.rule, self.column, self.label = model, log, given, rule, column, label
+
+    def draw(self, panel: DataPanel, *, elsewhere: bool = False) -> PanelDraw:
+        """Return how the rows of a panel are drawn; `elsewhere`, what is not there or empty is left out."""
+        labels = panel[self.label]
+        if self.log is not None:
+            labels = self.log.labels(panel, label=self.label, rule=self.rule)
+        marks = {name: found for name in ROLES if (found := self._marks(panel, name, elsewhere)) is not None}
+        marked = {name: found for name, found in marks.items() if elsewhere or any(map(len, found.rows()))}
+        corrected = self.log is not None and any(True for _ in self.log.records(kind="label"))
+        if not marked and not elsewhere and not corrected:
+            raise RunError(self._nothing_said(bool(marks)))
+        return PanelDraw(self.model, panel[self.model.on], labels_of(self.model, labels, self.label), marked)
+
+    def _marks(self, panel: DataPanel, name: str, elsewhere: bool) -> Marks | None:
+        """Return what was said in one role: what was given, or else what is in the log."""
+        given = self.given[name]
+        if given is None:
+            if self.log is None:
+                return None
+            return logged_marks(self.model, panel, self.log, name, self.column, self.rule)
+        if elsewhere and (not isinstance(given, str) or given not in panel):
+            return None
+        return given_marks(panel, given, name)
+
+    def _nothing_said(self, there: bool) -> str:
+        """Say what is missing, and what there is instead."""
+        begin = "A fine-tune needs at least one row with a mask, of what must not matter or of what should; "
+        if self.log is None:
+            return begin + ("every mask is empty or null." if there else "there is none.")
+        columns = sorted({str(record.column) for record in self.log.records(kind="rationale")} - {self.column})
+        other = f" There are marks of column {', '.join(map(repr, columns))}: say column=." if columns else ""
+        return f"{begin}the log has none of column '{self.column}' in these rows, and corrects no label.{other}"
+
+
+def _chosen(
+    model: Classifier, settings: TrainingSettings | None, changes: dict[str, Any], said: list[str]
+) -> TrainingSettings:
+    """Return the settings of a fine-tune, and make sure that what was said is read by something."""
+    chosen = settings
+    if chosen is None:
+        if "counterexamples" in changes:
+            changes = {"penalty_from": first_penalty(changes["counterexamples"]), **changes}
+        chosen = FINE_TUNE
+        if model.offsets is not None:
+            # Tokens have no gradient, and no place that the token of another row would fit in.
+            chosen = replace(chosen, counterexamples=SwapTokens(model.padding), loss=None)
+    chosen = _changed(chosen, changes)
     if chosen.loss is not None and not isinstance(chosen.loss, RationaleLoss):
         raise RunError(
             f"`loss` must be a rationale loss, such as losses.RightReasons(); got {chosen.loss!r}. There are: "
             f"{', '.join(name for name in losses.__all__ if name[0].isupper())}."
         )
-    for part in () if chosen.loss is None else chosen.loss.parts():
+    for part in chosen.loss.parts() if chosen.loss is not None and said else ():
         if not set(part.needs) & set(said):
             raise RunError(
                 f"{type(part).__name__} needs masks of what is {' or '.join(part.needs)}; there are those of what is "
                 f"{' and '.join(said)}. Give them, or choose another loss."
             )
-    kept, held = hold_out(units, held_out, chosen.seed)
-    draw = _drawing(model, panel, label, masks)
-    return train(model, draw, kept, chosen, validation=held, progress=progress)
+    if said == ["relevant"] and chosen.loss is None:
+        raise RunError(
+            "Counterexamples need masks of what must not matter; there are those of what is relevant. Give a loss that "
+            "reads them, such as losses.ExplanationRegularization(layer=...) for texts or losses.Hint(layer=...)."
+        )
+    return chosen
 
 
 def _changed(settings: TrainingSettings, changes: dict[str, Any]) -> TrainingSettings:
@@ -170,47 +329,34 @@ def _changed(settings: TrainingSettings, changes: dict[str, Any]) -> TrainingSet
     return replace(settings, **changes)
 
 
-def _mask_column(panel: DataPanel, given: str | Column | Any, name: str) -> Column:
-    """Return masks as a column of the panel's length."""
-    column = panel[given] if isinstance(given, str) else as_column(given, None, name)
-    if len(column) != len(panel):
-        raise PanelError(f"Masks must be one for each of the {len(panel)} rows; got {len(column)}.")
-    return column
+def _as_long(
+    settings: TrainingSettings,
+    changes: dict[str, Any],
+    epochs: float | None,
+    minutes: float | None,
+    model: Classifier,
+    draw: Draw,
+    rows: NDArray[np.int64],
+    validation: NDArray[np.int64] | None = None,
+    annotated: NDArray[np.int64] | None = None,
+) -> TrainingSettings:
+    """Return settings with the number of steps that epochs or minutes come to."""
+    said = {"steps": changes.get("steps"), "epochs": epochs, "minutes": minutes}
+    several = [f"{name}={value}" for name, value in said.items() if value is not None]
+    if len(several) > 1:
+        raise RunError(f"A training is as long as one of `steps`, `epochs` and `minutes` says; got {several}.")
+    if epochs is not None:
+        return replace(settings, steps=steps_in_epochs(epochs, len(rows), settings.batch_size))
+    if minutes is not None:
+        steps = steps_in_minutes(minutes, model, draw, rows, settings, validation=validation, annotated=annotated)
+        return replace(settings, steps=steps)
+    return settings
 
 
-def _drawing(model: Classifier, panel: DataPanel, label: str, masks: dict[str, Column]) -> Draw:
-    """Return the function that reads rows of a panel as the training wants them."""
-    inputs, labels = panel[model.on], panel[label]
-    if labels.spec.classes is None:
-        raise PanelError(
-            f"Labels must be a category with the classifier's classes; make '{label}' one: "
-            f"panel['{label}'] = panel['{label}'].as_category(model.classes)."
-        )
-    if labels.spec.classes != model.classes:
-        raise PanelError(f"Labels must have the classifier's classes {model.classes}; they have {labels.spec.classes}.")
-    columns = [inputs, labels, *masks.values()]
+def _joined(first: Draw, second: Draw, start: int) -> Draw:
+    """Return one draw for two panels, the rows of the second numbered from `start`; a batch is of one of them."""
 
-    def draw(rows: NDArray[np.int64]) -> tuple[Tensor, Tensor, Rationale]:
-        some = [column[rows] for column in columns]
-        values = read_columns(some)
-        batch = as_batch(values[0], some[0])
-        codes = as_batch(values[1], some[1])
-        said = {name: _as_masks(found) for name, found in zip(masks, values[2:], strict=True)}
-        return model.prepare(batch), codes, Rationale(**said)
+    def draw(rows: NDArray[np.int64]) -> tuple[Tensor, Tensor, Tensor | Rationale | None]:
+        return first(rows) if rows[0] < start else second(rows - start)
 
     return draw
-
-
-def _any_marked(column: Column) -> bool:
-    return any(bool(_as_masks(column[start : start + 4096].values()).any()) for start in range(0, len(column), 4096))
-
-
-def _as_masks(values: Values) -> Tensor:
-    """Return masks as booleans; a row about which nothing was said is an empty mask."""
-    if not isinstance(values, DenseValues):
-        raise RunError("Masks must be arrays of one shape, True where something must not matter; make a TensorColumn.")
-    masks = values.data.astype(np.bool_)
-    valid = values.valid()
-    if valid is not None:
-        masks[~valid] = False
-    return torch.from_numpy(masks)

@@ -1,6 +1,5 @@
 """Choosing among the states of a training by a validation that the shortcut cannot game."""
 
-import copy
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -11,12 +10,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from explain import Rationale, expand_mask, swap
+from explain import Batch, Rationale, expand_mask, swap
 
 from .classifier import Classifier
 from .errors import RunError
+from .word_swap import SwapTokens
 
-__all__ = ["Check", "Draw", "Guard", "draw_batch"]
+__all__ = ["Check", "Draw", "Guard", "annotated_rows", "draw_batch"]
 
 # Row numbers to inputs, labels and what was said: masks of what must not matter, or both kinds of masks.
 Draw: TypeAlias = Callable[[NDArray[np.int64]], tuple[Tensor, Tensor, Tensor | Rationale | None]]
@@ -72,6 +72,17 @@ def draw_batch(draw: Draw, rows: NDArray[np.int64], classifier: Classifier) -> t
     return inputs.to(device), labels.to(device), rationale.to(device)
 
 
+def annotated_rows(draw: Draw, rows: NDArray[np.int64], batch_size: int) -> NDArray[np.int64]:
+    """Draw rows to find those about which something was said; the rest of what is drawn is not looked at."""
+    found = [rows[:0]]
+    for start in range(0, len(rows), batch_size):
+        part = rows[start : start + batch_size]
+        said = draw(part)[2]
+        rationale = said if isinstance(said, Rationale) else Rationale(irrelevant=said)
+        found.append(part[rationale.annotated.expand(len(part)).cpu().numpy()])
+    return np.concatenate(found)
+
+
 @dataclass(frozen=True)
 class Check:
     """One look at the validation rows.
@@ -89,12 +100,12 @@ class Check:
 
 
 class Guard:
-    """Keeps the state of a classifier that does best on rows whose marked regions are refilled.
+    """Says which state of a classifier does best on rows whose marked regions are refilled.
 
     Accuracy on rows as they are would choose the state that believes the shortcut most. So each
-    marked region is refilled from another row, always the same one. Of states that a finite
-    sample cannot tell apart, the later one is kept: the latest within one standard error of the
-    best, because the penalty goes on to work after accuracy has settled.
+    marked region is refilled from another row, always the same one, and so are marked words of a
+    text. Of states that a finite sample cannot tell apart, the later one is kept: the latest within one
+    standard error of the best, because the penalty goes on to work after accuracy has settled.
 
     Parameters
     ----------
@@ -112,7 +123,7 @@ class Guard:
     checks : list of Check
         Every look, in order.
     step : int or None
-        Steps done in the state kept; None before the first check.
+        Steps done in the state to keep; None before the first check.
     guarded : bool
         Whether any validation row had a region to refill.
     """
@@ -124,21 +135,25 @@ class Guard:
         self.checks: list[Check] = []
         self.step: int | None = None
         self.guarded = False
-        self._kept: dict[str, Tensor] = {}
 
-    def check(self, classifier: Classifier, step: int) -> None:
-        """Measure the classifier, and keep its state unless an earlier one is clearly better."""
+    def check(self, classifier: Classifier, step: int) -> bool:
+        """Measure the classifier, and say whether its state is to be kept: none before is clearly better."""
         accuracy = self.accuracy(classifier)
         best = max([accuracy, *(check.accuracy for check in self.checks)])
         self.checks.append(Check(step, accuracy))
-        if accuracy >= best - math.sqrt(best * (1 - best) / len(self.rows)):
+        keep = accuracy >= best - math.sqrt(best * (1 - best) / len(self.rows))
+        if keep:
             self.step = step
-            self._kept = copy.deepcopy(classifier.module.state_dict())
+        return keep
 
-    def restore(self, classifier: Classifier) -> None:
-        """Put the classifier back into the state kept, if there is one."""
-        if self._kept:
-            classifier.module.load_state_dict(self._kept)
+    def without_gain(self, start: float) -> int:
+        """Count the looks since the last new best accuracy, of those after step `start`."""
+        best, since = -1.0, 0
+        for check in self.checks:
+            gained = check.accuracy > best
+            best = max(best, check.accuracy)
+            since = 0 if gained else since + (check.step > start)
+        return since
 
     @torch.no_grad()
     def accuracy(self, classifier: Classifier) -> float:
@@ -151,6 +166,13 @@ class Guard:
                 inputs, labels, rationale = draw_batch(self.draw, part, classifier)
                 if rationale.irrelevant is not None:
                     self.guarded = self.guarded or bool(rationale.irrelevant.any())
-                    inputs = swap(inputs, rationale.irrelevant, generator)
+                    inputs = _refilled(inputs, labels, rationale.irrelevant, classifier.padding, generator)
                 right += int((classifier(inputs).argmax(dim=1) == labels).sum())
         return right / len(self.rows)
+
+
+def _refilled(inputs: Tensor, labels: Tensor, irrelevant: Tensor, padding: int, generator: torch.Generator) -> Tensor:
+    """Refill marked regions from other rows: the same place, or of tokens, which have no place, marked ones."""
+    if inputs.ndim == 2 and not inputs.is_floating_point():
+        return SwapTokens(padding).refill(Batch(inputs, labels), irrelevant, generator)
+    return swap(inputs, irrelevant, generator)

@@ -1,4 +1,4 @@
-"""Small networks to start from: importable, so that a saved one can be built again."""
+"""Small networks to start from: importable, and each holds its arguments, so that a saved one can be built again."""
 
 from collections.abc import Sequence
 from itertools import pairwise
@@ -39,6 +39,7 @@ class Mlp(nn.Module):
         self, inputs: Sequence[int] = (1, 28, 28), hidden: Sequence[int] = (50, 30), classes: int = 10
     ) -> None:
         super().__init__()
+        self.arguments = {"inputs": tuple(inputs), "hidden": tuple(hidden), "classes": classes}
         widths = [prod(inputs), *hidden]
         layers: list[nn.Module] = [nn.Flatten()]
         for before, after in pairwise(widths):
@@ -81,6 +82,7 @@ class SmallConv(nn.Module):
         classes: int = 10,
     ) -> None:
         super().__init__()
+        self.arguments = {"channels": tuple(channels), "hidden": hidden, "inputs": tuple(inputs), "classes": classes}
         depth, height, width = inputs
         layers: list[nn.Module] = []
         for before, after in pairwise([depth, *channels]):
@@ -132,6 +134,7 @@ class Conv5(nn.Module):
         classes: int = 10,
     ) -> None:
         super().__init__()
+        self.arguments = {"channels": tuple(channels), "hidden": hidden, "inputs": tuple(inputs), "classes": classes}
         depth, height, width = inputs
         first, second = channels
         self.conv1 = nn.Sequential(nn.Conv2d(depth, first, 5), nn.ReLU(), nn.MaxPool2d(2))

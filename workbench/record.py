@@ -1,6 +1,7 @@
 """What a training was asked to do, and what came out of it."""
 
 import math
+import warnings
 from dataclasses import dataclass
 
 from explain import Counterexample, RationaleLoss
@@ -9,6 +10,7 @@ from .classifier import Classifier
 from .errors import RunError
 from .guard import Check
 from .schedule import DECAYS
+from .weights import check_choice
 
 __all__ = [
     "DivergedError",
@@ -17,7 +19,11 @@ __all__ = [
     "Training",
     "TrainingSettings",
     "UnchangedModelWarning",
+    "UnguardedWarning",
+    "warn_of_selection",
 ]
+
+PRECISIONS = ("bfloat16", "float16")
 
 
 @dataclass(frozen=True)
@@ -46,7 +52,28 @@ class TrainingSettings:
     penalty_from : float
         Share of the steps after which `loss` is added.
     freeze_statistics : bool
-        Whether the running statistics of normalisation layers stay as they are.
+        Whether the running statistics of normalisation layers stay as they are; they do wherever not all
+        weights are trained.
+    weights : {"all", "head", "last:n", "lora", "lora:rank"}
+        What is trained: everything, the last linear layer, the last n layers that have weights, or low-rank
+        additions to the linear and convolutional layers (rank 8), and the head; see `workbench.weights`.
+    accumulate : int
+        Passes that the rows of a step are split into, where memory does not hold them all at once. The gradient is
+        that of one pass, up to rounding.
+    balance : float or None
+        Share of each batch for rows about which something was said, none of them twice in a batch; None deals all
+        rows alike.
+    checks : int
+        Looks at the validation rows, spread evenly, beside the one before the first step.
+    patience : int or None
+        Looks without a new best accuracy after which the training stops, counted from where `loss` acts; None
+        makes every step.
+    autocast : {"bfloat16", "float16"} or None
+        Precision of the forward passes. With float16 the loss is scaled, and the penalty stays in full
+        precision, below whose range its gradients would fall.
+    compile : bool or str
+        Whether the pass of the task loss is compiled, or by which backend of `torch.compile`. The penalty, which
+        is differentiated twice, never is.
     """
 
     steps: int
@@ -61,6 +88,13 @@ class TrainingSettings:
     loss: RationaleLoss | None = None
     penalty_from: float = 0.0
     freeze_statistics: bool = False
+    weights: str = "all"
+    accumulate: int = 1
+    balance: float | None = None
+    checks: int = 10
+    patience: int | None = None
+    autocast: str | None = None
+    compile: bool | str = False
 
     def __post_init__(self) -> None:
         if self.steps < 1 or self.batch_size < 1:
@@ -71,6 +105,15 @@ class TrainingSettings:
             raise RunError(f"`decay` must be one of {', '.join(DECAYS)}; got {self.decay!r}.")
         if not 0 <= self.penalty_from <= 1:
             raise RunError(f"`penalty_from` must be a share of the steps, in [0, 1]; got {self.penalty_from}.")
+        check_choice(self.weights)
+        if self.accumulate < 1 or self.checks < 1:
+            raise RunError(f"`accumulate` and `checks` must be at least 1; got {self.accumulate} and {self.checks}.")
+        if self.balance is not None and not 0 < self.balance < 1:
+            raise RunError(f"`balance` must be a share of each batch, in (0, 1), or None; got {self.balance}.")
+        if self.patience is not None and self.patience < 1:
+            raise RunError(f"`patience` must be at least 1 look without gain, or None; got {self.patience}.")
+        if self.autocast is not None and self.autocast not in PRECISIONS:
+            raise RunError(f"`autocast` must be one of {', '.join(PRECISIONS)}, or None; got {self.autocast!r}.")
 
 
 @dataclass(frozen=True)
@@ -122,6 +165,8 @@ class Training:
         Whether it was stopped from outside.
     seconds : float
         Wall time.
+    stopped_early : bool
+        Whether it stopped by itself, after `patience` looks without gain.
     """
 
     model: Classifier
@@ -133,9 +178,10 @@ class Training:
     guarded: bool
     interrupted: bool
     seconds: float
+    stopped_early: bool = False
 
     def __repr__(self) -> str:
-        stopped = ", interrupted" if self.interrupted else ""
+        stopped = ", interrupted" if self.interrupted else ", stopped early" if self.stopped_early else ""
         return (
             f"Training({len(self.steps)} of {self.settings.steps} steps{stopped}, {self.seconds:.1f} s; "
             f"{self.selection})"
@@ -158,6 +204,10 @@ class UnchangedModelWarning(UserWarning):
     """No state of a training did better on the validation rows than the one it started from."""
 
 
+class UnguardedWarning(UserWarning):
+    """No validation row has a marked region to refill: the shortcut may have chosen the state that is kept."""
+
+
 class DivergedError(RunError):
     """The loss or its gradient is no longer a number.
 
@@ -170,3 +220,38 @@ class DivergedError(RunError):
     def __init__(self, message: str, training: Training) -> None:
         super().__init__(message)
         self.training = training
+
+
+def warn_of_selection(training: Training, rows: int, *, stacklevel: int) -> None:
+    """Warn of what a reader of the figures must know: nothing helped, or the shortcut may have chosen the state.
+
+    Parameters
+    ----------
+    training : Training
+        Whose state was chosen on validation rows.
+    rows : int
+        How many these were.
+    stacklevel : int
+        Callers above the one of this function to whom the warnings are shown to belong.
+
+    Warns
+    -----
+    UnchangedModelWarning, UnguardedWarning
+    """
+    settings = training.settings
+    if training.kept_step == 0:
+        refilled = ", marked regions refilled" if training.guarded else ""
+        warnings.warn(
+            f"The training did not help: on {rows} validation rows{refilled}, no state after {len(training.steps)} "
+            f"steps did as well as the start ({training.checks[0].accuracy:.3f}), which is returned. Another loss, a "
+            "larger weight, counterexamples, or more steps may.",
+            UnchangedModelWarning,
+            stacklevel=stacklevel + 1,
+        )
+    if not training.guarded and (settings.loss is not None or settings.counterexamples is not None):
+        warnings.warn(
+            f"None of {rows} validation rows has a region of what must not matter: the state that is kept was NOT "
+            "guarded against the shortcut when it was chosen. Mark some of them, or propagate marks to them.",
+            UnguardedWarning,
+            stacklevel=stacklevel + 1,
+        )

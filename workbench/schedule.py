@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from .errors import RunError
 
-__all__ = ["DECAYS", "hold_out", "learning_rate", "row_batches"]
+__all__ = ["DECAYS", "balanced_batches", "hold_out", "is_due", "learning_rate", "row_batches"]
 
 DECAYS = ("constant", "cosine")
 
@@ -54,6 +54,59 @@ def row_batches(rows: NDArray[np.int64], batch_size: int, seed: int) -> Iterator
             yield order[start : start + size]
 
 
+def balanced_batches(
+    rows: NDArray[np.int64], annotated: NDArray[np.int64], batch_size: int, share: float, seed: int
+) -> Iterator[NDArray[np.int64]]:
+    """Deal rows in batches without end, in each of which annotated rows have the same share.
+
+    Both kinds of rows are dealt by `row_batches`, so that no row is in a batch twice: its refill would come
+    from itself.
+
+    Parameters
+    ----------
+    rows : ndarray, shape (rows,), int64
+        Row numbers.
+    annotated : ndarray, int64
+        Those about which something was said, in any order; others than `rows` are left out.
+    batch_size : int
+        Rows per batch, where there are as many.
+    share : float
+        Of annotated rows in a batch, in (0, 1); less where fewer are there, and at least one of either kind.
+    seed : int
+        Draws the orders; the same seed draws the same.
+
+    Yields
+    ------
+    ndarray, int64
+        Row numbers, in random order; always as many.
+
+    Raises
+    ------
+    RunError
+        If no row is annotated, or there are no rows, or a batch is to have fewer than two.
+
+    Examples
+    --------
+    >>> batches = balanced_batches(np.arange(100), np.array([7, 8]), batch_size=4, share=0.5, seed=0)
+    >>> batch = next(batches)
+    >>> len(batch), np.isin([7, 8], batch).tolist()
+    (4, [True, True])
+    """
+    said = np.isin(rows, annotated)
+    if not said.any():
+        raise RunError("Balanced batches need rows about which something was said; there is none to train on.")
+    if said.all():
+        yield from row_batches(rows, batch_size, seed)
+    if batch_size < 2:
+        raise RunError(f"A balanced batch has rows of both kinds, at least 2 in all; got `batch_size` {batch_size}.")
+    count = min(max(1, round(share * batch_size)), batch_size - 1, int(said.sum()))
+    kinds = (row_batches(rows[said], count, seed), row_batches(rows[~said], batch_size - count, seed + 1))
+    random = np.random.default_rng(seed)
+    while True:
+        # Mixed, because the parts of an accumulated batch are cut off in order.
+        yield random.permutation(np.concatenate([next(kind) for kind in kinds]))
+
+
 def learning_rate(step: int, steps: int, *, peak: float, warmup: int, decay: str) -> float:
     """Give the learning rate of one step.
 
@@ -86,6 +139,28 @@ def learning_rate(step: int, steps: int, *, peak: float, warmup: int, decay: str
         return peak
     progress = (step - warmup) / max(1, steps - warmup)
     return peak * (1 + math.cos(math.pi * progress)) / 2
+
+
+def is_due(done: int, steps: int, checks: int) -> bool:
+    """Whether to look at the validation rows after a step: so many times, evenly, the last step included.
+
+    Parameters
+    ----------
+    done, steps : int
+        Steps done, and steps in all.
+    checks : int
+        How many looks there are to be; one after each step, where there are fewer steps.
+
+    Returns
+    -------
+    bool
+
+    Examples
+    --------
+    >>> [done for done in range(1, 11) if is_due(done, steps=10, checks=3)]
+    [4, 7, 10]
+    """
+    return done * checks // steps > (done - 1) * checks // steps
 
 
 def hold_out(source: NDArray[np.int64], share: float, seed: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

@@ -13,37 +13,26 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from explain import (
-    Batch,
-    Counterexample,
-    Rationale,
-    RationaleLoss,
-    RightReasons,
-    Swap,
-    balanced,
-    mean_penalty,
-    shared_pass,
-)
+from explain import Batch, Counterexample, RationaleLoss, RightReasons, Swap
 
 from .classifier import Classifier
 from .errors import RunError
-from .guard import Draw, Guard, draw_batch
+from .guard import Draw, Guard, annotated_rows, draw_batch
 from .modes import seeded, training_mode
-from .progress import Progress, reporting
+from .objective import Gradient, Objective
+from .progress import Progress, Watch, reporting
 from .record import (
     DivergedError,
     InterruptedTrainingWarning,
     Step,
     Training,
     TrainingSettings,
-    UnchangedModelWarning,
+    warn_of_selection,
 )
-from .schedule import learning_rate, row_batches
+from .schedule import balanced_batches, is_due, learning_rate, row_batches
+from .weights import TrainedWeights
 
 __all__ = ["fine_tune", "fit", "train"]
-
-# A fine-tune looks at its validation rows this often, and once before it starts.
-CHECKS = 10
 
 
 def fit(
@@ -178,6 +167,8 @@ def fine_tune(
         If it was interrupted.
     UnchangedModelWarning
         If no state did better on the validation rows than the start, which is returned.
+    UnguardedWarning
+        If no validation row has a mark of what must not matter.
 
     Examples
     --------
@@ -219,7 +210,9 @@ def train(
     settings: TrainingSettings,
     *,
     validation: NDArray[np.int64] | None = None,
+    annotated: NDArray[np.int64] | None = None,
     progress: Progress = True,
+    watch: Watch | None = None,
 ) -> Training:
     """Train a copy of a classifier by settings kept from before: what `fit` and `fine_tune` call.
 
@@ -229,6 +222,10 @@ def train(
         As for `fine_tune`.
     settings : TrainingSettings
         From a recipe, or from `Training.settings` to repeat a training.
+    annotated : ndarray of int64, optional
+        Rows about which something was said, for `settings.balance`; by default all rows are drawn once to see.
+    watch : Watch, optional
+        Told everything as it happens, and given each state to keep.
 
     Returns
     -------
@@ -249,45 +246,67 @@ def train(
     'last state kept, chosen by nothing'
     """
     started = time.perf_counter()
-    trained = classifier.copy()
-    weights = [weight for weight in trained.module.parameters() if weight.requires_grad]
-    if not weights:
-        raise RunError("A classifier must have weights to train; none of this one's requires a gradient.")
-    optimizer = torch.optim.AdamW(
-        weights, lr=settings.lr, betas=(0.9, settings.beta2), weight_decay=settings.weight_decay
-    )
-    generator = torch.Generator().manual_seed(settings.seed)
-    batches = row_batches(_row_numbers(rows), settings.batch_size, settings.seed)
+    if settings.patience is not None and validation is None:
+        raise RunError("`patience` counts looks at validation rows; give `validation`, or leave it None.")
+    numbers = _row_numbers(rows)
+    batches = row_batches(numbers, settings.batch_size, settings.seed)
+    if settings.balance is not None:
+        said = annotated_rows(draw, numbers, settings.batch_size) if annotated is None else annotated
+        batches = balanced_batches(numbers, said, settings.batch_size, settings.balance, settings.seed)
+    # Larger batches than in training, because nothing has to be remembered for a gradient.
     guard = None
     if validation is not None:
-        # Larger batches than in training, because nothing has to be remembered for a gradient.
         guard = Guard(draw, _row_numbers(validation), 4 * settings.batch_size, settings.seed)
+    trained = classifier.copy()
+    weights = TrainedWeights(trained, settings.weights, settings.seed)
+    objective = Objective(trained, settings)
+    optimizer = torch.optim.AdamW(
+        weights.trained, lr=settings.lr, betas=(0.9, settings.beta2), weight_decay=settings.weight_decay
+    )
+    penalty_start = settings.penalty_from * settings.steps
     steps: list[Step] = []
-    loss = settings.loss
+    best: tuple[int, dict[str, Tensor]] | None = None
 
-    def result(*, interrupted: bool = False) -> Training:
-        if guard is not None:
-            guard.restore(trained)
+    def result(*, interrupted: bool = False, stopped_early: bool = False) -> Training:
+        step, state = (len(steps), weights.state()) if best is None else best
+        weights.finish(state)
         return Training(
             model=trained,
             settings=settings,
-            loss=loss,
+            loss=objective.loss,
             steps=tuple(steps),
             checks=() if guard is None else tuple(guard.checks),
-            kept_step=len(steps) if guard is None or guard.step is None else guard.step,
+            kept_step=step,
             guarded=guard is not None and guard.guarded,
             interrupted=interrupted,
             seconds=time.perf_counter() - started,
+            stopped_early=stopped_early,
         )
 
     with (
-        seeded(settings.seed, weights[0].device),
-        training_mode(trained.module, settings.freeze_statistics),
-        reporting(progress, settings.steps) as report,
+        seeded(settings.seed, weights.trained[0].device),
+        training_mode(trained.module, settings.freeze_statistics or settings.weights != "all"),
+        reporting(progress, settings.steps, watch) as told,
     ):
+        told.began(settings, settings.loss)
+
+        def look() -> None:
+            """Look at the validation rows, and keep the state if none before was clearly better."""
+            nonlocal best
+            done = len(steps)
+            if guard is None:
+                if watch is not None and done:
+                    told.kept(done, weights.state())
+                return
+            keep = guard.check(trained, done)
+            told.checked(guard.checks[-1])
+            if keep:
+                best = done, weights.state()
+                told.kept(*best)
+
+        stopped_early = False
         try:
-            if guard is not None:
-                guard.check(trained, 0)
+            look()
             for number in range(settings.steps):
                 lr = learning_rate(
                     number, settings.steps, peak=settings.lr, warmup=settings.warmup, decay=settings.decay
@@ -296,31 +315,24 @@ def train(
                     group["lr"] = lr
 
                 inputs, labels, rationale = draw_batch(draw, next(batches), trained)
-                batch = Batch(inputs, labels)
-                penalised = loss is not None and number >= settings.penalty_from * settings.steps
-                if settings.counterexamples is None:
-                    logits, batch = shared_pass(trained, batch, rationale, loss if penalised else None)
-                    task = nn.functional.cross_entropy(logits, labels)
-                else:
-                    told = settings.counterexamples(batch, rationale, generator)
-                    task = nn.functional.cross_entropy(trained(told.inputs), told.labels)
-                penalty = torch.zeros_like(task)
-                if loss is not None and penalised:
-                    loss = _settled(loss, trained, batch, rationale, task.item())
-                    if loss.settled:
-                        penalty = mean_penalty(loss, trained, batch, rationale)
-
                 optimizer.zero_grad()
-                # Of the inputs of a shared pass, no gradient is wanted.
-                torch.autograd.backward(task + penalty, inputs=weights)
-                _check_finite(task + penalty, weights, number, result)
-                optimizer.step()
+                found = objective.accumulate(
+                    Batch(inputs, labels), rationale, weights.trained, penalised=number >= penalty_start
+                )
+                objective.scaler.unscale_(optimizer)
+                _check_finite(found, weights.trained, objective.scaler, number, result)
+                objective.scaler.step(optimizer)
+                objective.scaler.update()
 
-                annotated = int(rationale.annotated.sum())
-                steps.append(Step(number + 1, settings.steps, task.item(), penalty.item(), annotated, lr))
-                report(steps[-1])
-                if guard is not None and _is_due(number + 1, settings.steps):
-                    guard.check(trained, number + 1)
+                steps.append(Step(number + 1, settings.steps, found.task_loss, found.penalty, found.annotated, lr))
+                told.stepped(steps[-1])
+                if is_due(number + 1, settings.steps, settings.checks):
+                    look()
+                    if guard is not None and settings.patience is not None:
+                        since = 0 if settings.loss is None else penalty_start
+                        stopped_early = guard.without_gain(since) >= settings.patience
+                if stopped_early:
+                    break
         except KeyboardInterrupt:
             kept = result(interrupted=True)
             warnings.warn(
@@ -329,47 +341,32 @@ def train(
                 stacklevel=3,
             )
             return kept
-    done = result()
-    if guard is not None and done.kept_step == 0:
-        warnings.warn(
-            f"The training did not help: on {len(guard.rows)} validation rows, marked regions refilled, no state after "
-            f"{settings.steps} steps did as well as the start ({guard.checks[0].accuracy:.3f}), which is returned. "
-            "Another loss, a larger weight, counterexamples, or more steps may.",
-            UnchangedModelWarning,
-            stacklevel=3,
-        )
+    done = result(stopped_early=stopped_early)
+    if guard is not None:
+        warn_of_selection(done, len(guard.rows), stacklevel=3)
     return done
 
 
-def _settled(
-    loss: RationaleLoss, classifier: Classifier, batch: Batch, rationale: Rationale, task: float
-) -> RationaleLoss:
-    """Settle weights that are "auto" on the first batch about which something was said.
-
-    Against the task loss that is trained on: with refilled regions where there are counterexamples,
-    because a model that was fooled has hardly any task loss on rows as they are.
-    """
-    if loss.settled or not loss.annotated(rationale).any():
-        return loss
-    return balanced(loss, classifier, batch, rationale, task=task)
-
-
-def _check_finite(loss: Tensor, weights: list[nn.Parameter], number: int, result: Callable[[], Training]) -> None:
+def _check_finite(
+    found: Gradient,
+    weights: list[nn.Parameter],
+    scaler: torch.amp.GradScaler,
+    number: int,
+    result: Callable[[], Training],
+) -> None:
     """Stop before a step that would make the weights meaningless."""
+    loss = found.task_loss + found.penalty
     size = torch.nn.utils.get_total_norm([weight.grad for weight in weights if weight.grad is not None])
-    if math.isfinite(loss.item()) and math.isfinite(size.item()):
+    # A scale that was too large for float16 is halved, and its step left out: that is how it is found.
+    scaled = scaler.is_enabled() and scaler.get_scale() > 1
+    if math.isfinite(loss) and (scaled or math.isfinite(size.item())):
         return
     raise DivergedError(
-        f"The loss and its gradient must be finite; at step {number + 1} they are {loss.item():.4g} and "
+        f"The loss and its gradient must be finite; at step {number + 1} they are {loss:.4g} and "
         f"{size.item():.4g}. Lower `lr` or the weight of the penalty, and look for NaN in the inputs. The "
         "classifier that it started from is unchanged; what was trained is in `error.training`.",
         result(),
     )
-
-
-def _is_due(done: int, steps: int) -> bool:
-    """Whether to look at the validation rows: `CHECKS` times, evenly, the last step included."""
-    return done * CHECKS // steps > (done - 1) * CHECKS // steps
 
 
 def _row_numbers(rows: NDArray[np.int64] | int) -> NDArray[np.int64]:

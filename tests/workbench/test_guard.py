@@ -51,11 +51,8 @@ def kept_after(accuracies, monkeypatch):
     guard, model = Guard(shortcut_data(), np.arange(100), 64, seed=0), reading(0)
     for step, accuracy in enumerate(accuracies):
         monkeypatch.setattr(Guard, "accuracy", lambda self, model, accuracy=accuracy: accuracy)
-        with torch.no_grad():
-            model.module.weight.fill_(step)
-        guard.check(model, step)
-    guard.restore(model)
-    assert (model.module.weight == guard.step).all()
+        keep = guard.check(model, step)
+        assert keep == (guard.step == step)
     return guard.step
 
 
@@ -73,6 +70,37 @@ def kept_after(accuracies, monkeypatch):
 )
 def test_the_latest_state_within_one_standard_error_of_the_best_is_kept(accuracies, kept, monkeypatch):
     assert kept_after(accuracies, monkeypatch) == kept
+
+
+def test_looks_without_gain_are_counted_from_where_the_penalty_acts(monkeypatch):
+    guard, model = Guard(shortcut_data(), np.arange(100), 64, seed=0), reading(0)
+    for step, accuracy in enumerate([0.5, 0.9, 0.9, 0.8, 0.95, 0.95, 0.9]):
+        monkeypatch.setattr(Guard, "accuracy", lambda self, model, accuracy=accuracy: accuracy)
+        guard.check(model, step)
+        counted = [guard.without_gain(start) for start in (0, 2)]
+        assert counted == {0: [0, 0], 1: [0, 0], 2: [1, 0], 3: [2, 1], 4: [0, 0], 5: [1, 1], 6: [2, 2]}[step]
+
+
+def test_marked_words_of_a_text_come_from_other_texts():
+    """The first word tells the label, the second one too and is marked; words are numbers from 1."""
+    labels = torch.arange(40) % 2
+    tokens = torch.stack([1 + labels, 3 + labels, torch.zeros_like(labels)], dim=1)
+    mask = torch.tensor([[False, True, False]]).repeat(40, 1)
+    seen = []
+
+    class ReadsAnything(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.weight = nn.Parameter(torch.zeros(()))
+
+        def forward(self, inputs):
+            seen.append(inputs)
+            return nn.functional.one_hot((inputs > 3).any(dim=1).long(), 2).float() + self.weight
+
+    guard = Guard(lambda at: (tokens[at], labels[at], mask[at]), np.arange(40), 64, seed=0)
+    assert guard.accuracy(Classifier(ReadsAnything(), ("no", "yes"))) == pytest.approx(0.5, abs=0.15)
+    assert torch.equal(seen[0][:, [0, 2]], tokens[:, [0, 2]])
+    assert sorted(seen[0][:, 1]) == sorted(tokens[:, 1]), "each marked word is in another text"
 
 
 def test_no_validation_rows_are_refused():

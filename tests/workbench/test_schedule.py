@@ -2,9 +2,11 @@ from itertools import islice
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from workbench.errors import RunError
-from workbench.schedule import hold_out, learning_rate, row_batches
+from workbench.schedule import balanced_batches, hold_out, is_due, learning_rate, row_batches
 
 
 def test_each_pass_deals_every_row_once_but_the_remainder():
@@ -24,6 +26,42 @@ def test_the_same_seed_deals_the_same():
     one, two, other = (np.concatenate(list(islice(row_batches(np.arange(50), 8, s), 9))) for s in (1, 1, 2))
     assert np.array_equal(one, two)
     assert not np.array_equal(one, other)
+
+
+@given(st.integers(1, 40), st.integers(1, 40), st.integers(2, 24), st.floats(0.01, 0.99), st.integers(0, 99))
+def test_balanced_batches_hold_their_share_no_row_twice_and_all_rows_in_turn(said, others, size, share, seed):
+    rows = np.arange(100, 100 + said + others)
+    annotated = rows[-said:]
+    wanted = min(max(1, round(share * size)), size - 1, said)
+    rest = min(size - wanted, others)
+    rounds = max(-(-said // wanted), -(-others // rest)) * 2
+    batches = list(islice(balanced_batches(rows, annotated, size, share, seed), rounds))
+    for batch in batches:
+        assert len(batch) == len(set(batch)) == wanted + rest
+        assert np.isin(batch, annotated).sum() == wanted
+        assert set(batch) <= set(rows)
+    if said % wanted == 0 and others % rest == 0:
+        assert set(np.concatenate(batches)) == set(rows)
+    again = islice(balanced_batches(rows, annotated, size, share, seed), rounds)
+    assert all(np.array_equal(one, two) for one, two in zip(batches, again, strict=True))
+
+
+def test_there_is_nothing_to_balance_where_all_rows_are_annotated_and_none_where_none_is():
+    plain, balanced = row_batches(np.arange(9), 4, 3), balanced_batches(np.arange(9), np.arange(20), 4, 0.5, 3)
+    assert all(np.array_equal(next(plain), next(balanced)) for _ in range(5))
+    with pytest.raises(RunError, match="rows about which something was said; there is none"):
+        next(balanced_batches(np.arange(9), np.array([12]), 4, 0.5, 0))
+    with pytest.raises(RunError, match="at least 2 in all; got `batch_size` 1"):
+        next(balanced_batches(np.arange(9), np.array([2]), 1, 0.5, 0))
+
+
+@given(st.integers(1, 200), st.integers(1, 30))
+def test_looks_are_spread_evenly_and_the_last_step_is_one(steps, checks):
+    looks = [done for done in range(1, steps + 1) if is_due(done, steps, checks)]
+    assert len(looks) == min(steps, checks)
+    assert looks[-1] == steps
+    gaps = np.diff([0, *looks])
+    assert gaps.max() - gaps.min() <= 1
 
 
 @pytest.mark.parametrize(("rows", "size", "message"), [(0, 4, "must be rows"), (3, 0, "at least 1; got 0")])

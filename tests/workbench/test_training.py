@@ -1,5 +1,6 @@
 import math
-from dataclasses import dataclass, field
+import warnings
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import pytest
@@ -19,7 +20,13 @@ from explain import (
 )
 from workbench.classifier import Classifier
 from workbench.errors import RunError
-from workbench.record import DivergedError, InterruptedTrainingWarning, TrainingSettings, UnchangedModelWarning
+from workbench.record import (
+    DivergedError,
+    InterruptedTrainingWarning,
+    TrainingSettings,
+    UnchangedModelWarning,
+    UnguardedWarning,
+)
 from workbench.training import fine_tune, fit, train
 
 ROWS = 256
@@ -185,7 +192,8 @@ def test_the_state_kept_is_chosen_on_refilled_rows_and_the_record_says_so(start,
     assert [check.step for check in done.checks] == [0, *range(4, 41, 4)]
     assert done.guarded
     assert "with the marked regions refilled" in repr(done)
-    bare = fine_tune(start, lambda rows: (*data(rows)[:2], None), 200, steps=5, validation=held, progress=False)
+    with pytest.warns(UnguardedWarning, match="None of 56 validation rows has a region"):
+        bare = fine_tune(start, lambda rows: (*data(rows)[:2], None), 200, steps=5, validation=held, progress=False)
     assert not bare.guarded
     assert "NOT guarded" in repr(bare)
     assert "chosen by nothing" in repr(fit(start, data, 200, steps=1, progress=False))
@@ -297,6 +305,12 @@ def test_no_rows_and_no_weights_are_refused(start, data):
         ({"lr": math.nan}, "positive and finite; got nan"),
         ({"decay": "linear"}, "constant, cosine; got 'linear'"),
         ({"penalty_from": 2.0}, r"in \[0, 1\]; got 2.0"),
+        ({"weights": "tail"}, "'all', 'head', 'last:2' .*; got 'tail'"),
+        ({"accumulate": 0}, "at least 1; got 0 and 10"),
+        ({"checks": 0}, "at least 1; got 1 and 0"),
+        ({"balance": 1.0}, r"in \(0, 1\), or None; got 1.0"),
+        ({"patience": 0}, "at least 1 look without gain, or None; got 0"),
+        ({"autocast": "float64"}, "bfloat16, float16, or None; got 'float64'"),
     ],
 )
 def test_settings_out_of_range_are_refused(settings, message):
@@ -339,6 +353,110 @@ def test_an_automatic_weight_is_settled_on_the_first_batch_that_says_something()
     assert done.loss.weight > 0
     assert done.steps[1].penalty == 0
     assert done.steps[2].penalty == pytest.approx(done.steps[2].task_loss, rel=1e-4)
+
+
+class Watching:
+    """Notes what it is told, in order."""
+
+    def __init__(self):
+        self.told, self.states = [], {}
+
+    def began(self, settings, loss):
+        self.told.append(("began", settings, loss))
+
+    def stepped(self, step):
+        self.told.append(("stepped", step.number))
+
+    def checked(self, check):
+        self.told.append(("checked", check.step))
+
+    def kept(self, step, state):
+        self.told.append(("kept", step))
+        self.states[step] = {name: value.clone() for name, value in state.items()}
+        self.latest = state
+
+
+def test_a_watch_is_told_everything_in_order_and_given_the_state_that_is_returned(start, data):
+    watch = Watching()
+    settings = TrainingSettings(steps=6, batch_size=32, lr=0.01, counterexamples=Swap(), checks=3)
+    done = train(start, data, 200, settings, validation=np.arange(200, ROWS), progress=False, watch=watch)
+    words = [(what, number) for what, number, *_ in watch.told if what in ("stepped", "checked")]
+    assert watch.told[0] == ("began", settings, None)
+    assert words == [("checked", 0), *(("stepped", n) for n in (1, 2)), ("checked", 2), ("stepped", 3), ("stepped", 4),
+                     ("checked", 4), ("stepped", 5), ("stepped", 6), ("checked", 6)]  # fmt: skip
+    assert max(watch.states) == done.kept_step
+    assert all(torch.equal(value, watch.states[done.kept_step][name])
+               for name, value in done.model.module.state_dict().items())  # fmt: skip
+    assert all(torch.equal(value, watch.states[done.kept_step][name]) for name, value in watch.latest.items())
+
+
+def test_without_validation_a_watch_is_given_the_state_now_and_then_and_the_last(start, data):
+    watch = Watching()
+    settings = TrainingSettings(steps=7, batch_size=32, lr=0.01, checks=2)
+    done = train(start, data, ROWS, settings, progress=False, watch=watch)
+    assert list(watch.states) == [4, 7]
+    assert all(torch.equal(value, watch.latest[name]) for name, value in done.model.module.state_dict().items())
+
+
+def test_the_bar_has_the_accuracy_on_refilled_rows_beside_the_losses(start, data, capsys):
+    fine_tune(start, data, 200, steps=4, validation=np.arange(200, ROWS))
+    assert "refilled=0." in capsys.readouterr().err
+
+
+def test_a_training_stops_when_looks_bring_no_gain(start, data):
+    settings = TrainingSettings(steps=40, batch_size=32, lr=1e-9, counterexamples=Swap(), checks=20, patience=3)
+    held = np.arange(200, ROWS)
+    done = train(start, data, 200, settings, validation=held, progress=False)
+    assert done.stopped_early
+    assert not done.interrupted
+    assert len(done.steps) == 6
+    assert "6 of 40 steps, stopped early" in repr(done)
+    penalised = replace(settings, loss=RightReasons(weight=1e-9), penalty_from=0.5)
+    later = train(start, data, 200, penalised, validation=held, progress=False)
+    assert len(later.steps) == 26, "looks are counted from where the penalty acts"
+    with pytest.raises(RunError, match="give `validation`"):
+        train(start, data, 200, settings, progress=False)
+
+
+def test_balanced_batches_have_their_share_of_annotated_rows(start, data):
+    data.mask[20:] = False
+    settings = TrainingSettings(steps=5, batch_size=32, lr=0.01, counterexamples=Swap(), balance=0.25)
+    done = train(start, data, ROWS, settings, progress=False)
+    assert [step.annotated for step in done.steps] == [8] * 5
+    known = train(start, data, ROWS, settings, annotated=np.arange(20), progress=False)
+    assert torch.equal(weights_of(done.model), weights_of(known.model))
+
+
+OPTIONS = [
+    {"weights": "head"},
+    {"weights": "last:2", "accumulate": 3},
+    {"weights": "lora:2"},
+    {"balance": 0.5, "accumulate": 2},
+    {"autocast": "bfloat16"},
+    {"checks": 4, "patience": 1},
+]
+
+
+@pytest.mark.parametrize("options", OPTIONS, ids=lambda options: ",".join(map(str, options.values())))
+def test_every_option_repeats_bit_for_bit_and_leaves_the_start_alone(start, data, options):
+    data.mask[100:] = False
+    before = weights_of(start)
+    settings = TrainingSettings(
+        **{"steps": 6, "batch_size": 32, "lr": 0.01, "seed": 4, "counterexamples": Swap(), "loss": RightReasons(0.02),
+           "penalty_from": 0.5, "freeze_statistics": True} | options
+    )  # fmt: skip
+    results = []
+    for number in range(2):
+        torch.manual_seed(number)
+        with warnings.catch_warnings():
+            # Six steps help or not; that is not asked here.
+            warnings.simplefilter("ignore", UnchangedModelWarning)
+            done = train(start, data, ROWS - 40, settings, validation=np.arange(40), progress=False)
+        results.append((weights_of(done.model), done.steps, done.checks))
+    assert torch.equal(results[0][0], results[1][0])
+    assert results[0][1:] == results[1][1:]
+    assert torch.equal(weights_of(start), before)
+    assert all(weight.requires_grad for weight in done.model.module.parameters())
 
 
 @dataclass(frozen=True)
