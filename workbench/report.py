@@ -10,9 +10,12 @@ from pathlib import Path
 
 from PIL import Image
 
+from .drawings import Drawing
 from .overlays import data_uri
 
 __all__ = ["Report"]
+
+_DENSE = 6  # a table of more columns is set smaller, to fit the page
 
 _STYLE = """
 :root { color-scheme: light dark; --ink:#1c1f23; --soft:#5b6470; --line:#dfe3e8; --page:#fff; --good:#00724d; }
@@ -26,10 +29,14 @@ h1 { font-size: 1.9rem; line-height: 1.2; margin: 0 0 .6rem; font-weight: 650 }
 h2 { font-size: 1.2rem; margin: 2.6rem 0 .5rem; font-weight: 650 }
 p { margin: .5rem 0; max-width: 44rem } .soft { color: var(--soft) } small { color: var(--soft) }
 table { border-collapse: collapse; margin: 1rem 0; font-variant-numeric: tabular-nums }
-th, td { text-align: right; padding: .4rem 0 .4rem 1.6rem; border-bottom: 1px solid var(--line); font-weight: 400 }
+th, td { text-align: right; padding: .4rem 0 .4rem 1.3rem; border-bottom: 1px solid var(--line); font-weight: 400 }
 th { color: var(--soft) } th:first-child, td:first-child { text-align: left; padding-left: 0 }
 td.best { color: var(--good); font-weight: 650 }
-.grid { display: grid; grid-template-columns: repeat(auto-fill, minmax(264px, 1fr)); gap: 1.1rem; margin: 1rem 0 }
+.wide { overflow-x: auto } th, td { white-space: nowrap } td svg { max-width: none }
+.dense { font-size: .88rem } .dense th, .dense td { padding: .35rem 0 .35rem 1rem }
+.dense th:first-child, .dense td:first-child { padding-left: 0 }
+.side { display: flex; flex-wrap: wrap; gap: 1rem 2.5rem }
+.grid { display: grid; gap: 1.3rem 1.1rem; margin: 1rem 0 }
 figure { margin: 0 } figure .pair { display: flex; gap: 4px } figure img { display: block; border-radius: 3px }
 figcaption { font-size: .85rem; color: var(--soft); margin-top: .25rem; line-height: 1.35 }
 figcaption b { color: var(--ink); font-weight: 600 }
@@ -68,16 +75,30 @@ class Report:
         """Add lines to be typed."""
         self._parts.append(f"<pre><code>{html.escape(text)}</code></pre>")
 
-    def table(self, heads: Sequence[str], rows: Sequence[Sequence[str]], better: Sequence[bool] = ()) -> None:
+    def table(self, heads: Sequence[str], rows: Sequence[Sequence[str | Drawing]], better: Sequence[bool] = ()) -> None:
         """Add a table; the first column is words. Of rows that got `better`, the last cell stands out."""
         head = "".join(f"<th>{html.escape(h)}</th>" for h in heads)
         body = "".join(
             "<tr>"
-            + "".join(f"<td>{html.escape(cell)}</td>" for cell in row[:-1])
-            + f"<td{' class=best' if number < len(better) and better[number] else ''}>{html.escape(row[-1])}</td></tr>"
+            + "".join(f"<td>{_cell(cell)}</td>" for cell in row[:-1])
+            + f"<td{' class=best' if number < len(better) and better[number] else ''}>{_cell(row[-1])}</td></tr>"
             for number, row in enumerate(rows)
         )
-        self._parts.append(f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>")
+        dense = ' class="dense"' if len(heads) > _DENSE else ""
+        table = f"<table{dense}><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+        self._parts.append(f'<div class="wide">{table}</div>')
+
+    def drawings(self, drawings: Sequence[Drawing]) -> None:
+        """Add drawings side by side."""
+        self._parts.append(f'<div class="side">{"".join(one.svg for one in drawings)}</div>')
+
+    def legend(self, entries: Sequence[tuple[str, str]]) -> None:
+        """Add what colours mean: (colour, words)."""
+        spans = "".join(
+            f'<span><i style="background:{html.escape(colour)}"></i>{html.escape(words)}</span>'
+            for colour, words in entries
+        )
+        self._parts.append(f'<div class="legend">{spans}</div>')
 
     def gallery(self, items: Sequence[tuple[Sequence[Image.Image], str, str]]) -> None:
         """Add figures: pictures side by side, what they show in bold, and the rest of the caption."""
@@ -89,7 +110,10 @@ class Report:
             )
             caption = f"<b>{html.escape(bold)}</b> {html.escape(rest)}"
             figures.append(f'<figure><div class="pair">{tags}</div><figcaption>{caption}</figcaption></figure>')
-        self._parts.append(f'<div class="grid">{"".join(figures)}</div>')
+        # As wide as the widest figure: side by side they must not be squeezed.
+        widest = max((sum(i.width + 4 for i in images) for images, _, _ in items), default=0)
+        columns = f"repeat(auto-fill,minmax(min(100%,{max(widest, 160)}px),1fr))"
+        self._parts.append(f'<div class="grid" style="grid-template-columns:{columns}">{"".join(figures)}</div>')
 
     def curves(self, lines: Sequence[tuple[str, Sequence[float], Sequence[float], str]], x: str) -> None:
         """Add curves, each scaled to its own range, which its legend states.
@@ -116,12 +140,12 @@ class Report:
             )
             body.append(f'<polyline fill="none" stroke="{colour}" stroke-width="1.8" points="{points}"/>')
             words = f"{name} ({_short(bottom)} to {_short(top)})"
-            legend.append(f'<span><i style="background:{colour}"></i>{html.escape(words)}</span>')
+            legend.append((colour, words))
         body.append(f'<line x1="{left}" x2="{width - left}" y1="{low + 6}" y2="{low + 6}" stroke="var(--line)"/>')
         body.append(f'<text x="{left}" y="{low + 24}">1</text>')
         end = f"{last:g} {x}"
         body.append(f'<text x="{width - left}" y="{low + 24}" text-anchor="end">{html.escape(end)}</text>')
-        self._parts.append(f'<div class="legend">{"".join(legend)}</div>')
+        self.legend(legend)
         self._parts.append(
             f'<svg viewBox="0 0 {width} {height}" width="{width}" role="img" '
             f'aria-label="{html.escape(", ".join(n for n, *_ in drawn))}">{"".join(body)}</svg>'
@@ -143,6 +167,10 @@ class Report:
         draft = target.with_name(target.name + ".part")
         draft.write_text(self.html(), encoding="utf-8")
         return draft.replace(target)
+
+
+def _cell(cell: str | Drawing) -> str:
+    return cell.svg if isinstance(cell, Drawing) else html.escape(cell)
 
 
 def _short(value: float) -> str:
