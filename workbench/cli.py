@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated, Optional
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+if TYPE_CHECKING:
+    from .directory import Workbench
+
 __all__ = ["main"]
+
+Directory = Annotated[Path, typer.Argument(help="Directory of a workbench.", metavar="DIR")]
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, help=__doc__)
 
@@ -21,15 +26,63 @@ def _workbench() -> None:
 @app.command()
 def demo(
     data: Annotated[str, typer.Option(help="digits, mnist or fashion-mnist.")] = "digits",
-    root: Annotated[Optional[Path], typer.Option(help="Directory of the IDX files (mnist, fashion-mnist).")] = None,  # noqa: UP045 - typer reads it
+    root: Annotated[Path | None, typer.Option(help="Directory of the IDX files (mnist, fashion-mnist).")] = None,
     seed: Annotated[int, typer.Option(help="Draws everything that is drawn.")] = 0,
     report: Annotated[Path, typer.Option(help="Where to write the report, one HTML page.")] = Path("demo-report.html"),
-    json: Annotated[Optional[Path], typer.Option(help="Where to write the figures.")] = None,  # noqa: UP045
+    json: Annotated[Path | None, typer.Option(help="Where to write the figures.")] = None,
 ) -> None:
     """Fool a small net, see that it is right for the wrong reason, say so, relaunch, and compare."""
     from .demo import run_demo
 
     run_demo(data, root=root, seed=seed, report=report, json_file=json, say=typer.echo)
+
+
+@app.command()
+def status(directory: Directory) -> None:
+    """Tell what a workbench holds."""
+    typer.echo(str(_opened(directory).status()))
+
+
+@app.command()
+def runs(directory: Directory) -> None:
+    """List the runs of a workbench, in the order of time."""
+    typer.echo(str(_opened(directory).runs))
+
+
+@app.command()
+def compare(
+    directory: Directory,
+    before: Annotated[str, typer.Argument(help="Name of a model, or name or id of a run.")],
+    after: Annotated[str, typer.Argument(help="Likewise.")],
+    rows: Annotated[str | None, typer.Option(help="Which rows: \"split == 'test'\". Else all not trained on.")] = None,
+    slices: Annotated[str | None, typer.Option(help="Column: one slice for each of its values.")] = None,
+    irrelevant: Annotated[str | None, typer.Option(help="Column of masks of what must not matter.")] = None,
+    report: Annotated[Path | None, typer.Option(help="Write a page with pictures here.")] = None,
+) -> None:
+    """Compare two models of a workbench on rows that neither was trained on."""
+    found = _opened(directory).compare(before, after, rows, slices=slices, irrelevant=irrelevant)
+    typer.echo(found)
+    if report is not None:
+        typer.echo(f"The report: {found.report(report)}")
+
+
+@app.command()
+def replay(directory: Directory, run: Annotated[str, typer.Argument(help="Name or id of a run.")]) -> None:
+    """Do a run again, and tell whether its weights come out the same."""
+    found = _opened(directory).replay(run)
+    typer.echo(found)
+    if not found.identical:
+        raise typer.Exit(1)
+
+
+def _opened(directory: Path) -> Workbench:
+    """Return a workbench that is there; commands make none."""
+    from .directory import MARK, Workbench
+    from .errors import RunFileError
+
+    if not (directory / MARK).exists():
+        raise RunFileError(f"There is no workbench in '{directory}'; wb.Workbench.open(directory) makes one.")
+    return Workbench.open(directory)
 
 
 def main() -> None:

@@ -1,0 +1,300 @@
+"""Workbench: a directory that holds panel, models, feedback and runs, and opens again after a crash.
+
+::
+
+    bench/
+      workbench.json     what it is, and of which format
+      panel/             the panel and its earlier versions; see `workbench.storage`
+      models/            classifiers by name; see `workbench.shelf`
+      feedback.db        what people said; see `workbench.feedback`
+      runs/              every training, a directory each; see `workbench.runs`
+      results/           results of costly columns, found again by content
+
+Each part is written in one step or as a log, so that a process may be killed at any moment: what is there when the
+directory is opened again is what was acknowledged. Any number of notebooks may have it open.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self, TypeAlias
+
+from torch import Tensor, nn
+
+from . import storage
+from .classifier import Classifier
+from .errors import PanelError, RunFileError, WorkbenchError
+from .feedback import Feedback
+from .runs import Replay, Run
+from .runs.files import field, read_json, write_json
+from .shelf import Models, Runs
+from .status import Status, status_of
+
+if TYPE_CHECKING:
+    from .compare import Comparison
+    from .panel import DataPanel
+
+__all__ = ["Workbench"]
+
+MARK = "workbench.json"
+FORMAT = 1
+
+Rows: TypeAlias = "DataPanel | str | None"
+Model: TypeAlias = Classifier | Run | str
+
+
+class Workbench:
+    """A directory that holds panel, models, feedback and runs; `Workbench.open` makes or opens one.
+
+    Attributes
+    ----------
+    path : Path
+        The directory.
+    models : Models
+        Classifiers by name: ``bench.models["fooled"] = model``.
+    runs : Runs
+        Every training, by id, by name, or by place: ``bench.runs[-1]`` is the last.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> import torch
+    >>> bench = Workbench.open(tempfile.mkdtemp() + "/bench", author="ada")
+    >>> from workbench.panel import DataPanel
+    >>> bench.panel = DataPanel({"x": torch.eye(2), "label": ["a", "b"]}, origin="toy")
+    >>> bench.feedback.note("toy/0", "odd").id
+    1
+    >>> len(Workbench.open(bench.path).panel), len(Workbench.open(bench.path).feedback)
+    (2, 1)
+    """
+
+    def __init__(self, path: Path, how: Mapping[str, Any], author: str | None, base: storage.Base | None) -> None:
+        self.path = path
+        self._author, self._base, self._how = author, base, dict(how)
+        self.models = Models(path / "models", **how)
+        self.runs = Runs(path / "runs", **how)
+        self._opened: tuple[int, DataPanel] | None = None
+        self._entered = ExitStack()
+
+    @classmethod
+    def open(
+        cls,
+        path: str | os.PathLike[str],
+        *,
+        author: str | None = None,
+        base: storage.Base | None = None,
+        factory: Callable[..., nn.Module] | None = None,
+        preprocess: Callable[[Any], Tensor] | None = None,
+        offsets: Callable[[list[str]], Tensor] | None = None,
+        trust: Sequence[str] = (),
+    ) -> Workbench:
+        """Open a workbench, or make one where there is nothing yet.
+
+        Parameters
+        ----------
+        path : str or Path
+            Directory: a workbench, empty, or not there.
+        author : str, optional
+            Who speaks in its feedback; the login name if left out.
+        base : str or Path, or mapping of column name to these, optional
+            Where pictures and files of the panel lie, if outside; see `workbench.open`.
+        factory, preprocess, offsets, trust
+            For its models; see `Classifier.open`.
+
+        Returns
+        -------
+        Workbench
+            Nothing of it is read yet.
+
+        Raises
+        ------
+        RunFileError
+            If the directory holds something else, or a workbench of a newer format.
+        """
+        root = Path(os.path.realpath(path))
+        if not (root / MARK).exists():
+            if root.exists() and (not root.is_dir() or any(root.iterdir())):
+                raise RunFileError(
+                    f"A workbench is made in a new or empty directory; '{root}' holds other things. Choose another one."
+                )
+            root.mkdir(parents=True, exist_ok=True)
+            write_json(root / MARK, {"format": FORMAT})
+        found = field(read_json(root, MARK), "format", int, where=root / MARK)
+        if found > FORMAT:
+            raise RunFileError(
+                f"'{root}' is a workbench of format {found}; this version reads up to {FORMAT}. "
+                "Update rationale-workbench."
+            )
+        how = {"factory": factory, "preprocess": preprocess, "offsets": offsets, "trust": trust}
+        return cls(root, how, author, base)
+
+    # What it holds
+
+    @property
+    def panel(self) -> DataPanel:
+        """The newest version of the panel; assigning one saves it as the next.
+
+        Raises
+        ------
+        PanelError
+            If none was saved yet.
+        """
+        place = self.path / "panel"
+        if not place.exists():
+            raise PanelError("This workbench has no panel yet; give it one: bench.panel = panel.")
+        newest = storage.versions(place)[-1]
+        if self._opened is None or self._opened[0] != newest:
+            self._opened = newest, storage.open(place, base=self._base)
+        return self._opened[1]
+
+    @panel.setter
+    def panel(self, panel: DataPanel) -> None:
+        storage.save(panel, self.path / "panel")
+
+    @cached_property
+    def feedback(self) -> Feedback:
+        """The log of what people said."""
+        return Feedback(self.path / "feedback.db", author=self._author)
+
+    def status(self) -> Status:
+        """Return what there is, in figures."""
+        return status_of(self)
+
+    # What is done with it
+
+    def fit(self, model: Model, rows: Rows = None, *, name: str = "", **settings: Any) -> Run:
+        """Train a classifier plainly on rows of the panel, as a run of this workbench; see `workbench.fit`.
+
+        Parameters
+        ----------
+        model : Classifier, Run or str
+            Where to start; text is the name of a model, or the name or id of a run.
+        rows : DataPanel, str or None
+            Rows to train on, or a condition that chooses them from the panel; all of it if None.
+        name : str
+            What the run is called.
+        **settings
+            As for `workbench.fit`.
+        """
+        from .finetune import fit
+
+        return fit(self.classifier(model), self.rows(rows), name=name, folder=self.path / "runs", **settings)
+
+    def finetune(self, model: Model, rows: Rows = None, *, name: str = "", **settings: Any) -> Run:
+        """Fine-tune a classifier by the feedback of this workbench, as a run of it; see `workbench.finetune`.
+
+        Parameters
+        ----------
+        model, rows, name
+            As for `fit`.
+        **settings
+            As for `workbench.finetune`.
+        """
+        from .finetune import finetune
+
+        start = self.classifier(model)
+        return finetune(start, self.rows(rows), self.feedback, name=name, folder=self.path / "runs", **settings)
+
+    def compare(self, before: Model, after: Model, rows: Rows = None, **settings: Any) -> Comparison:
+        """Compare two models on rows of the panel; see `workbench.compare`.
+
+        Parameters
+        ----------
+        before, after : Classifier, Run or str
+            As for `fit`.
+        rows : DataPanel, str or None
+            As for `fit`; None are those that neither was trained on, nor what they came from.
+        **settings
+            As for `workbench.compare`.
+        """
+        from .compare import compare
+
+        judged = self.unseen(before, after) if rows is None else self.rows(rows)
+        return compare(judged, self._made(before), self._made(after), **settings)
+
+    def replay(self, run: Run | str) -> Replay:
+        """Do a run again with the panel and the feedback of this workbench, and compare the weights.
+
+        Parameters
+        ----------
+        run : Run or str
+            Of this workbench.
+
+        Returns
+        -------
+        Replay
+            Whether the weights are the same to the last bit, and else what differs.
+
+        Raises
+        ------
+        RunError
+            If the panel's data are no longer those of the run, in any version kept.
+        """
+        told = self.runs[run] if isinstance(run, str) else run
+        log = self.feedback if told.record.feedback is not None else None
+        place = self.path / "panel"
+        trouble: WorkbenchError | None = None
+        for version in reversed(storage.versions(place)):
+            try:
+                return told.replay(storage.open(place, version, base=self._base), log)
+            except WorkbenchError as error:
+                trouble = trouble or error
+        assert trouble is not None
+        raise trouble
+
+    # What words mean
+
+    def classifier(self, model: Model) -> Classifier:
+        """Return the classifier that is meant by itself, by a run, or by a name."""
+        made = self._made(model)
+        return made.model if isinstance(made, Run) else made
+
+    def rows(self, rows: Rows) -> DataPanel:
+        """Return the rows that are meant by themselves, by a condition, or by nothing: all."""
+        return self.panel if rows is None else self.panel.where(rows) if isinstance(rows, str) else rows
+
+    def unseen(self, *models: Model) -> DataPanel:
+        """Return the rows of the panel that none of some models, nor what they came from, was trained or chosen on."""
+        seen: set[str] = set()
+        for model in models:
+            made = self._made(model)
+            run = made if isinstance(made, Run) else None
+            while run is not None:
+                seen.update(run.keys("trained"), run.keys("held out"))
+                run = self.runs.get(run.parent) if run.parent else None
+        panel = self.panel
+        kept = [key for key in panel.key.to_list() if key not in seen]
+        if not kept:
+            raise PanelError(
+                "Models are compared on rows that they were not trained on, and there are none in the panel; say which "
+                "rows to use all the same."
+            )
+        return panel.at_keys(kept)
+
+    def _made(self, model: Model) -> Classifier | Run:
+        """Return the run or the classifier that is meant."""
+        if not isinstance(model, str):
+            return model
+        if model in self.models:
+            return self.models[model]
+        if model in self.runs:
+            return self.runs[model]
+        raise self.runs.lost(model, also=list(self.models))
+
+    # As a context: results of costly columns survive the process
+
+    def __enter__(self) -> Self:
+        from columns import keep_results
+
+        self._entered.enter_context(keep_results(self.path / "results"))
+        return self
+
+    def __exit__(self, *what: object) -> None:
+        self._entered.close()
+
+    def __repr__(self) -> str:
+        return f"Workbench('{self.path}')\n{self.status()}"
