@@ -30,11 +30,12 @@ def demo(
     seed: Annotated[int, typer.Option(help="Draws everything that is drawn.")] = 0,
     report: Annotated[Path, typer.Option(help="Where to write the report, one HTML page.")] = Path("demo-report.html"),
     json: Annotated[Path | None, typer.Option(help="Where to write the figures.")] = None,
+    keep: Annotated[Path | None, typer.Option(help="New directory to keep it all in: panel, strokes, runs.")] = None,
 ) -> None:
     """Fool a small net, see that it is right for the wrong reason, say so, relaunch, and compare."""
     from .demo import run_demo
 
-    run_demo(data, root=root, seed=seed, report=report, json_file=json, say=typer.echo)
+    run_demo(data, root=root, seed=seed, keep=keep, report=report, json_file=json, say=typer.echo)
 
 
 @app.command()

@@ -18,10 +18,10 @@ from .overlays import LESS, MORE, OUTLINE, difference_picture, enlarged, salienc
 from .report import Report
 
 if TYPE_CHECKING:
-    from .compare import Comparison, SliceComparison
+    from .comparison import Comparison, SliceComparison
     from .panel import DataPanel
 
-__all__ = ["comparison_report"]
+__all__ = ["changed_rows", "comparison_report", "slice_table"]
 
 SHOWN = 10  # rows in each gallery
 _PICTURE = 84  # pixels
@@ -62,9 +62,10 @@ def comparison_report(comparison: Comparison, title: str = "Before and after") -
         )
     _measures(page, found)
     if comparison.slices:
-        _slices(page, comparison.slices)
+        page.section("Slices")
+        slice_table(page, comparison.slices)
     for change, words in (("fixed", "wrong before, right now"), ("broken", "right before, wrong now")):
-        _rows(page, comparison, getattr(comparison, change), change, words)
+        changed_rows(page, comparison, getattr(comparison, change), change, words)
     _calibration(page, found)
     return page
 
@@ -90,8 +91,8 @@ def _measures(page: Report, found: SliceComparison) -> None:
     )
 
 
-def _slices(page: Report, slices: tuple[SliceComparison, ...]) -> None:
-    page.section("Slices")
+def slice_table(page: Report, slices: tuple[SliceComparison, ...]) -> None:
+    """Add a row for each slice: accuracy before and after, the change with its interval, and tests."""
     limit = reach_of([one.difference for one in slices])
     page.table(
         ("", "rows", "before", "after", "change, 95 % interval", "", "fixed", "broken", "p", "Holm’s p"),
@@ -122,7 +123,8 @@ def _slices(page: Report, slices: tuple[SliceComparison, ...]) -> None:
         page.text("Why these slices. " + "; ".join(reasons) + ".", soft=True)
 
 
-def _rows(page: Report, comparison: Comparison, panel: DataPanel, change: str, words: str) -> None:
+def changed_rows(page: Report, comparison: Comparison, panel: DataPanel, change: str, words: str) -> None:
+    """Add some of the rows that were fixed, or broken, with where both classifiers look."""
     count = len(panel)
     page.section(f"{_capital(change)}: {_rows_in_words(count)} {words}")
     if not count:

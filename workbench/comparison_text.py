@@ -12,7 +12,7 @@ from .drawings import difference_bar, reach_of
 if TYPE_CHECKING:
     import pandas as pd
 
-    from .compare import Comparison, SliceComparison
+    from .comparison import Comparison, SliceComparison
     from .judging import Figures
     from .paired import Difference
 

@@ -109,7 +109,7 @@ class Computing:
         device: str = "auto",
     ) -> DataPanel:
         """Return the panel with a classifier's prediction and embedding as lazy columns; see `workbench.predict`."""
-        from .predict import predict
+        from .predictions import predict
 
         return predict(self, model, name=name, keep=keep, batch_size=batch_size, device=device)
 

@@ -1,4 +1,4 @@
-"""The main job: fool a small net, see that it is right for the wrong reason, say so, relaunch, compare."""
+"""The main job: fool a small net, see why it is right, say what must not matter on ten pictures, relaunch, compare."""
 
 from __future__ import annotations
 
@@ -6,56 +6,36 @@ import json
 import os
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 
 from . import datasets
-from .attribute import attribute
 from .classifier import Classifier
-from .compare import Figures, figures
+from .clusters import explanation_clusters
+from .demo_report import DemoFigures, Story, demo_report, measures, net_name, percent, places
+from .directory import Workbench
 from .errors import DataError
-from .finetune import finetune, fit
-from .overlays import enlarged, saliency_picture
-from .predict import predict
-from .recipes import DemoSettings, recipe
-from .runs import Run
-from .report import Report
+from .judging import Figures, figures
+from .propagation import propagate
+from .proposals import propose
+from .recipes import recipe
+from .strokes import SloppyStroke
 
 if TYPE_CHECKING:
+    from .comparison import Comparison
+    from .feedback import Feedback
     from .panel import DataPanel
 
 __all__ = ["DemoFigures", "DemoResult", "run_demo"]
 
+PAINTED = 10
 _TESTS = ("told_test", "decoy_test", "clean_test")
-
-
-@dataclass(frozen=True)
-class DemoFigures:
-    """What the demo prints of one classifier.
-
-    Attributes
-    ----------
-    told_test, decoy_test, clean_test : float
-        Accuracy on the same test pictures: where the swatch tells the label as in training, where it lies, and
-        where there is none.
-    worst_class : float
-        Accuracy of the worst class where it lies.
-    mass_on_mask : float
-        Mean share of saliency on the swatch, where it lies.
-    swap_sensitivity : float
-        Share of predictions that flip when the swatch is swapped for another picture's.
-    """
-
-    told_test: float
-    decoy_test: float
-    clean_test: float
-    worst_class: float
-    mass_on_mask: float
-    swap_sensitivity: float
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,6 +47,7 @@ class DemoResult:
     before: DemoFigures
     after: DemoFigures
     seconds: float
+    seconds_from_last_stroke: float
     report: Path | None
 
     def as_json(self) -> dict[str, Any]:
@@ -77,6 +58,7 @@ class DemoResult:
             "before": asdict(self.before),
             "after": asdict(self.after),
             "seconds": round(self.seconds, 2),
+            "seconds_from_last_stroke": round(self.seconds_from_last_stroke, 2),
         }
 
 
@@ -85,6 +67,7 @@ def run_demo(
     *,
     root: str | os.PathLike[str] | None = None,
     seed: int = 0,
+    keep: str | os.PathLike[str] | None = None,
     report: str | os.PathLike[str] | None = None,
     json_file: str | os.PathLike[str] | None = None,
     say: Callable[[str], None] = print,
@@ -99,6 +82,8 @@ def run_demo(
         Directory of the IDX files.
     seed : int
         Draws everything that is drawn.
+    keep : path, optional
+        New directory for the workbench with panel, feedback and runs; else it is thrown away at the end.
     report : path, optional
         Where to write the report.
     json_file : path, optional
@@ -109,66 +94,106 @@ def run_demo(
     Raises
     ------
     DataError
-        If files are needed and missing, or broken.
+        If files are needed and missing, or broken, or `keep` is not empty.
     """
     # The nets are so small that handing work to a second thread costs more than it brings.
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        return _run(data, root, seed, report, json_file, say)
+        with ExitStack() as ended:
+            place = Path(ended.enter_context(TemporaryDirectory())) / "bench" if keep is None else Path(keep)
+            if keep is not None and place.exists() and any(place.iterdir()):
+                raise DataError(f"The workbench of the demo is made in a new directory; '{place}' is not empty.")
+            bench = Workbench.open(place, author="simulated user")
+            ended.callback(bench.feedback.close)
+            result = _run(data, root, seed, bench, report, say)
     finally:
         torch.set_num_threads(threads)
+    say(f"\n   {result.seconds:.1f} s in all." + (f" The report, with pictures: {result.report}" if report else ""))
+    if keep is not None:
+        say(f"   All of it is in {place}: workbench status {place}; workbench replay {place} obeys")
+    if json_file is not None:
+        Path(json_file).write_text(json.dumps(result.as_json(), indent=2) + "\n", encoding="utf-8")
+    return result
 
 
 def _run(
     data: str,
     root: str | os.PathLike[str] | None,
     seed: int,
+    bench: Workbench,
     report: str | os.PathLike[str] | None,
-    json_file: str | os.PathLike[str] | None,
     say: Callable[[str], None],
 ) -> DemoResult:
     started = time.perf_counter()
     settings = recipe(data)
-    panel = _panel(data, root, seed)
-    train = panel.where("split == 'train'")
-    tests = {name: panel.where(f"split == '{name}'") for name in _TESTS}
-    classes = panel["label"].spec.classes
+    bench.panel = _panel(data, root, seed)
+    train = bench.rows("split == 'train'")
+    tests = {name: bench.rows(f"split == '{name}'") for name in _TESTS}
+    start = Classifier(settings.build(seed), train["label"].spec.classes)
     say(f"Decoy {data}: {len(train):,} training pictures, each with a grey swatch in a corner that tells the label.")
     say(f"At test, on {len(tests['decoy_test']):,} other pictures, the swatch lies.\n")
 
-    start = Classifier(settings.build(seed), classes)
-    say(f"1  Train a {_net_name(start)}, plainly ({settings.plain.steps} steps)")
-    plain = fit(start, train, settings=replace(settings.plain, seed=seed))
+    say(f"1  Train a {net_name(start)}, plainly ({settings.plain.steps} steps)")
+    plain = bench.fit(start, train, name="plain", settings=replace(settings.plain, seed=seed), progress=False)
     before = _judge(tests, plain.model, seed)
     _tell(before, plain.seconds, say)
-    say(f"   Right for the wrong reason: {_percent(before.told_test)} while the swatch tells the label,")
-    say(f"   {_percent(before.decoy_test)} once it lies.\n")
+    say(f"   Right for the wrong reason: {percent(before.told_test)} while the swatch tells the label,")
+    say(f"   {percent(before.decoy_test)} once it lies.\n")
 
-    say('2  Say so: "the swatch must not matter"')
-    say(f"   A simulated user marks the swatch on each of the {len(train):,} training pictures;")
-    say("   in a notebook you would draw the marks yourself.\n")
+    say("2  Look: where does it look, on the pictures that it was trained on?")
+    groups = explanation_clusters(train, plain.model, seed=seed)
+    for place, group in zip(places(groups), groups.describe()["rows"].to_list(), strict=True):
+        say(f"   {group:>6,} pictures: {place}")
+    say("   A group that looks at one small place is a suspect: what is in a picture moves about, a mark does not.\n")
 
-    say(f"3  Relaunch ({settings.fine_tune.steps} steps that obey the marks)")
-    tuned = finetune(
-        plain.model, train, "swatch", source="source", held_out=settings.held_out,
-        settings=replace(settings.fine_tune, seed=seed),
+    say('3  Say so: "this must not matter"')
+    proposed = propose(train, plain.model, n=PAINTED, seed=seed)
+    _paint(bench.feedback, proposed, seed)
+    said = time.perf_counter()
+    preview = propagate(bench.feedback, train, rest="all")
+    preview.write()
+    say(f"   {len(proposed)} typical pictures are proposed. A simulated user paints over the swatch on each of them,")
+    say("   with strokes too large and not quite in place; in a notebook you would paint them yourself.")
+    say(f"   They are carried over to {preview.count:,} pictures that show the same in that place.\n")
+
+    say(f"4  Relaunch ({settings.fine_tune.steps} steps that obey)")
+    tuned = bench.finetune(
+        plain, train, name="obeys", source="source", held_out=settings.held_out,
+        settings=replace(settings.fine_tune, seed=seed), progress=False,
     )  # fmt: skip
     after = _judge(tests, tuned.model, seed)
     _tell(after, tuned.seconds, say)
+    waited = time.perf_counter() - said
+    say(f"   From the last stroke to these figures: {waited:.1f} s.\n")
 
-    say("\n4  Compare")
-    for line in _comparison(before, after):
+    say("5  Compare")
+    for line in measures(before, after):
         say(f"   {line[0]:<44}{line[1]:>8} → {line[2]}")
+    comparison = bench.compare(plain, tuned, tests["decoy_test"], slices="label", irrelevant="swatch", seed=seed)
+    say(f"   {len(comparison.fixed):,} pictures fixed, {len(comparison.broken):,} broken{_between(comparison)}.")
     written = None
     if report is not None:
-        written = _report(data, seed, tests["decoy_test"], settings, plain, tuned, before, after).write(report)
+        story = Story(data, seed, plain, tuned, before, after, groups, proposed, preview, bench.feedback, comparison)
+        written = demo_report(story).write(report)
     seconds = time.perf_counter() - started
-    say(f"\n   {seconds:.1f} s in all." + (f" The report, with pictures: {written}" if written else ""))
-    result = DemoResult(data, seed, before, after, seconds, written)
-    if json_file is not None:
-        Path(json_file).write_text(json.dumps(result.as_json(), indent=2) + "\n", encoding="utf-8")
-    return result
+    return DemoResult(data, seed, before, after, seconds, waited, written)
+
+
+def _paint(feedback: Feedback, proposed: DataPanel, seed: int) -> None:
+    """Paint over the swatch of some pictures, as a hurried person does."""
+    stroke, random = SloppyStroke(), np.random.default_rng(seed)
+    for key, mask in zip(proposed.key.to_list(), proposed["swatch"].to_list(), strict=True):
+        feedback.mark(key, irrelevant=stroke(np.asarray(mask), random), how="simulated")
+
+
+def _between(comparison: Comparison) -> str:
+    """Return the interval of the change in accuracy, in words."""
+    found = comparison.overall.difference
+    if found is None or found.low is None or found.high is None:
+        return ""
+    change, low, high = (f"{100 * value:+.1f}" for value in (found.estimate, found.low, found.high))
+    return f" (accuracy {change} points, 95 % interval {low} to {high})"
 
 
 def _panel(data: str, root: str | os.PathLike[str] | None, seed: int) -> DataPanel:
@@ -199,101 +224,7 @@ def _judge(tests: dict[str, DataPanel], model: Classifier, seed: int) -> DemoFig
 
 
 def _tell(found: DemoFigures, seconds: float, say: Callable[[str], None]) -> None:
-    say(f"   the swatch tells the label   {_percent(found.told_test):>7} right")
-    say(f"   the swatch lies              {_percent(found.decoy_test):>7} right")
-    say(f"   saliency on the swatch       {_percent(found.mass_on_mask):>7} (it is 2.0% of the picture)")
-    say(f"   answers that flip with it    {_percent(found.swap_sensitivity):>7}      [{seconds:.1f} s]")
-
-
-_MEASURES = (
-    ("accuracy where the swatch lies", "decoy_test", 1),
-    ("… of the worst class", "worst_class", 1),
-    ("accuracy where there is no swatch", "clean_test", 1),
-    ("accuracy where it tells the label", "told_test", 1),
-    ("share of saliency on the swatch", "mass_on_mask", -1),
-    ("answers that flip when it is swapped", "swap_sensitivity", -1),
-)
-
-
-def _comparison(before: DemoFigures, after: DemoFigures) -> list[tuple[str, str, str]]:
-    return [(words, _percent(getattr(before, name)), _percent(getattr(after, name))) for words, name, _ in _MEASURES]
-
-
-def _better(before: DemoFigures, after: DemoFigures) -> list[bool]:
-    return [sign * (getattr(after, name) - getattr(before, name)) > 0 for _, name, sign in _MEASURES]
-
-
-def _report(
-    data: str,
-    seed: int,
-    test: DataPanel,
-    settings: DemoSettings,
-    plain: Run,
-    tuned: Run,
-    before: DemoFigures,
-    after: DemoFigures,
-) -> Report:
-    page = Report(f"Decoy {data}: right for the wrong reason, and put right")
-    page.text(
-        f"A {_net_name(plain.model)} was trained on pictures that carry a grey swatch in one corner; its grey tells "
-        "the label. The net learned the swatch. A user (here a simulated one, who knows where the swatch is) marked it "
-        "as something that must not matter, and a short fine-tune obeyed."
-    )
-    page.table(("", "before", "after"), _comparison(before, after), _better(before, after))
-    page.section("What it looked at")
-    page.text(
-        "Test pictures whose swatch lies. Left: before; right: after. Orange is the magnitude of the gradient of the "
-        "predicted class's log-probability, the blue box is the swatch.", soft=True,
-    )  # fmt: skip
-    page.gallery(_looks(test, plain.model, tuned.model))
-    page.section("The fine-tune")
-    steps, tasks = [s.number for s in tuned.steps], [s.task_loss for s in tuned.steps]
-    penalties = [(s.number, s.penalty) for s in tuned.steps if s.penalty > 0]
-    page.curves(
-        [
-            ("task loss, nats", steps, _smooth(tasks), "#0072b2"),
-            ("penalty, nats", [n for n, _ in penalties], _smooth([p for _, p in penalties]), "#d55e00"),
-            ("accuracy on held-out rows, swatch refilled", [c.step for c in tuned.checks],
-             [c.accuracy for c in tuned.checks], "#009e73"),
-        ],
-        "steps",
-    )  # fmt: skip
-    page.text(
-        f"{len(tuned.steps)} steps of {settings.fine_tune.batch_size} rows in {tuned.seconds:.1f} s: first with the "
-        "marked region refilled from other pictures, then with a small penalty on the gradient inside it as well. "
-        f"The {tuned.selection}.", soft=True,
-    )  # fmt: skip
-    page.section("Repeat it")
-    place = "" if data == "digits" else f" --data {data} --root DIR"
-    page.code(f"workbench demo{place} --seed {seed}")
-    return page
-
-
-def _looks(test: DataPanel, before: Classifier, after: Classifier) -> list[tuple[list[Any], str, str]]:
-    """Return pictures of rows that the first classifier got wrong, spread over the classes."""
-    both = predict(predict(test, before, name="before"), after, name="after")
-    wrong = both[(both["before"].label != both["label"])]
-    first = {label: part.head(1) for label, part in wrong.groupby("label")}
-    rows: list[tuple[list[Any], str, str]] = []
-    for label, row in first.items():
-        image, mask = row["image"][0], np.asarray(row["swatch"][0])
-        looks = [np.asarray(attribute(row, model)[0]) for model in (before, after)]
-        pictures = [enlarged(image, 84), *(saliency_picture(image, look, mask, 84) for look in looks)]
-        said = [row[name].label[0] for name in ("before", "after")]
-        rows.append((pictures, f"{label}", f"· said {said[0]}, now {said[1]}"))
-    return rows
-
-
-def _smooth(values: list[float], width: int = 9) -> list[float]:
-    """Return a running mean, shorter at the ends."""
-    half = width // 2
-    return [float(np.mean(values[max(0, i - half) : i + half + 1])) for i in range(len(values))]
-
-
-def _net_name(model: Classifier) -> str:
-    count = sum(p.numel() for p in model.module.parameters())
-    return f"small net ({type(model.module).__name__}, {count:,} weights)"
-
-
-def _percent(value: float) -> str:
-    return f"{100 * value:.1f}%" if value >= 0.01 or value == 0 else f"{100 * value:.2f}%"
+    say(f"   the swatch tells the label   {percent(found.told_test):>7} right")
+    say(f"   the swatch lies              {percent(found.decoy_test):>7} right")
+    say(f"   saliency on the swatch       {percent(found.mass_on_mask):>7} (it is 2.0% of the picture)")
+    say(f"   answers that flip with it    {percent(found.swap_sensitivity):>7}      [{seconds:.1f} s]")

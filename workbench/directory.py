@@ -35,7 +35,7 @@ from .shelf import Models, Runs
 from .status import Status, status_of
 
 if TYPE_CHECKING:
-    from .compare import Comparison
+    from .comparison import Comparison
     from .panel import DataPanel
 
 __all__ = ["Workbench"]
@@ -180,7 +180,7 @@ class Workbench:
         **settings
             As for `workbench.fit`.
         """
-        from .finetune import fit
+        from .finetuning import fit
 
         return fit(self.classifier(model), self.rows(rows), name=name, folder=self.path / "runs", **settings)
 
@@ -194,7 +194,7 @@ class Workbench:
         **settings
             As for `workbench.finetune`.
         """
-        from .finetune import finetune
+        from .finetuning import finetune
 
         start = self.classifier(model)
         return finetune(start, self.rows(rows), self.feedback, name=name, folder=self.path / "runs", **settings)
@@ -211,7 +211,7 @@ class Workbench:
         **settings
             As for `workbench.compare`.
         """
-        from .compare import compare
+        from .comparison import compare
 
         judged = self.unseen(before, after) if rows is None else self.rows(rows)
         return compare(judged, self._made(before), self._made(after), **settings)

@@ -15,11 +15,11 @@ from columns import Column
 from columns.values import DenseValues
 from explain import worst_class_accuracy
 
-from .attribute import attribute
+from .attributions import attribute
 from .calibration import Calibration, calibration, scores_of_rows
 from .classifier import Classifier, check_classifier
 from .errors import PanelError
-from .predict import predict
+from .predictions import predict
 from .reasons import flips, marked_rows, mask_column, reasons
 from .relational import key_array
 

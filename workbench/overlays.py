@@ -10,7 +10,16 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageColor, ImageDraw
 
-__all__ = ["LESS", "MORE", "OUTLINE", "data_uri", "difference_picture", "enlarged", "saliency_picture"]
+__all__ = [
+    "LESS",
+    "MORE",
+    "OUTLINE",
+    "data_uri",
+    "difference_picture",
+    "enlarged",
+    "painted_picture",
+    "saliency_picture",
+]
 
 # Vermillion, violet and sky blue: told apart by everybody, on grey as on colour.
 LESS, MORE, OUTLINE = "#e65000", "#a06bff", "#0096dc"
@@ -134,6 +143,34 @@ def _laid_over(
         box = (columns[0] * x, rows[0] * y, (columns[-1] + 1) * x - 1, (rows[-1] + 1) * y - 1)
         ImageDraw.Draw(blended).rectangle(box, outline=OUTLINE, width=2)
     return blended
+
+
+def painted_picture(image: Image.Image, mask: NDArray[np.bool_], size: int = 112) -> Image.Image:
+    """Return a picture with a region painted over it in blue, through which it is seen.
+
+    Parameters
+    ----------
+    image : PIL.Image.Image
+        What was painted on.
+    mask : ndarray, shape (height, width), bool
+        The region, in pixels of the picture.
+    size : int
+        As for `saliency_picture`.
+
+    Returns
+    -------
+    PIL.Image.Image
+        RGB.
+
+    Examples
+    --------
+    >>> picture = painted_picture(Image.new("L", (28, 28)), np.eye(28, dtype=bool))
+    >>> picture.size, picture.getpixel((0, 111))
+    ((112, 112), (0, 0, 0))
+    """
+    below = enlarged(image.convert("RGB"), size)
+    alpha = Image.fromarray(mask.astype(np.uint8) * 170).resize(below.size, Image.Resampling.NEAREST)
+    return Image.composite(Image.new("RGB", below.size, OUTLINE), below, alpha)
 
 
 def enlarged(image: Image.Image, size: int = 112) -> Image.Image:

@@ -112,7 +112,7 @@ class Report:
             figures.append(f'<figure><div class="pair">{tags}</div><figcaption>{caption}</figcaption></figure>')
         # As wide as the widest figure: side by side they must not be squeezed.
         widest = max((sum(i.width + 4 for i in images) for images, _, _ in items), default=0)
-        columns = f"repeat(auto-fill,minmax(min(100%,{max(widest, 160)}px),1fr))"
+        columns = f"repeat(auto-fill,minmax(min(100%,{max(widest, 100)}px),1fr))"
         self._parts.append(f'<div class="grid" style="grid-template-columns:{columns}">{"".join(figures)}</div>')
 
     def curves(self, lines: Sequence[tuple[str, Sequence[float], Sequence[float], str]], x: str) -> None:

@@ -151,24 +151,31 @@ class Runs(Mapping[str, Run]):
         return NotHereError(f"Nothing here is called '{name}'{guess} There are: {there}.")
 
     def to_pandas(self) -> pd.DataFrame:
-        """Return a table with a row for each run."""
+        """Return a table with a row for each run; ``validation`` is the accuracy there of the state kept."""
         import pandas as pd
 
+        runs = self.all()
+        names = {run.id: run.name or run.id for run in runs}
         rows = [
             {
-                "id": run.id, "name": run.name, "kind": run.kind, "status": run.status, "started": run.record.started,
-                "seconds": run.seconds, "steps": len(run.steps), "kept step": run.kept_step,
-                "accuracy on validation": run.checks[-1].accuracy if run.checks else None,
-                "from": run.parent or "",
+                "id": run.id, "name": run.name, "kind": run.kind, "status": run.status,
+                "started": pd.Timestamp(run.record.started).floor("s"), "seconds": round(run.seconds, 1),
+                "steps": len(run.steps), "kept": run.kept_step,
+                "validation": {check.step: check.accuracy for check in run.checks}.get(run.kept_step),
+                "from": names.get(run.parent or "", run.parent or ""),
             }
-            for run in self.all()
+            for run in runs
         ]  # fmt: skip
-        names = ["id", "name", "kind", "status", "started", "seconds", "steps", "kept step", "accuracy on validation"]
-        return pd.DataFrame(rows, columns=[*names, "from"])
+        columns = ["id", "name", "kind", "status", "started", "seconds", "steps", "kept", "validation", "from"]
+        return pd.DataFrame(rows, columns=columns)
 
     def __repr__(self) -> str:
         table = self.to_pandas()
-        return "Runs(none yet)" if table.empty else str(table.to_string(index=False))
+        return (
+            "Runs(none yet)"
+            if table.empty
+            else str(table.to_string(index=False, na_rep="", float_format="{:.3f}".format))
+        )
 
     def _repr_html_(self) -> str:
         return str(self.to_pandas().to_html(index=False))

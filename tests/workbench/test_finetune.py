@@ -9,7 +9,7 @@ import workbench as wb
 from explain import resize_mask
 from workbench.errors import FeedbackError, OverlapError
 from workbench.feedback import Feedback, ImageRegion, Record, rationale
-from workbench.finetune import finetune, fit
+from workbench.finetuning import finetune, fit
 from workbench.nets import SmallConv
 from workbench.panel_draw import PanelDraw, given_marks, logged_marks
 from workbench.record import UnchangedModelWarning, UnguardedWarning

@@ -11,7 +11,7 @@ import workbench as wb
 from explain.counterexamples import ReplaceTokens
 from explain.errors import KindError
 from workbench.feedback import Feedback, rationale
-from workbench.finetune import finetune, fit
+from workbench.finetuning import finetune, fit
 from workbench.panel_draw import PanelDraw, given_marks
 from workbench.record import UnguardedWarning
 from workbench.word_swap import SwapTokens

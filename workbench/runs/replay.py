@@ -108,7 +108,7 @@ def replay(run: Run, panel: DataPanel | None, feedback: Any, model: Classifier |
 
 
 def _function(kind: str) -> Callable[..., Any]:
-    from ..finetune import finetune, fit
+    from ..finetuning import finetune, fit
 
     return fit if kind == "fit" else finetune
 

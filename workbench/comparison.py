@@ -15,12 +15,12 @@ from numpy.typing import NDArray
 from columns import Column, ScalarColumn
 from columns.column import compute_columns
 
-from .attribute import attribute
+from .attributions import attribute
 from .classifier import Classifier, check_classifier
 from .errors import OverlapError, PanelError
 from .judging import Figures, Judged, figures, judge
 from .paired import Difference, holm, mcnemar, mean_difference, paired_difference
-from .predict import predict
+from .predictions import predict
 from .reasons import mask_column
 from .slices import Slices, as_slices
 
