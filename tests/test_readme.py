@@ -1,19 +1,45 @@
 """README.md shows only what runs: its Python is run, its commands exist, its figures are the demo's."""
 
+import os
 import re
 import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 
-def test_every_python_block_runs():
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """An empty folder in which a reader has run every block of Python."""
+    place = tmp_path_factory.mktemp("reader")
     code = "\n\n".join(re.findall(r"```python\n(.*?)```", README, flags=re.S))
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=False)
+    (place / "told").write_text(run([sys.executable, "-c", code], place))
+    return place
+
+
+def run(command, place):
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONUTF8": "1"}
+    done = subprocess.run(command, capture_output=True, text=True, cwd=place, env=environment, check=False)
     assert done.returncode == 0, done.stderr
-    assert "swap sensitivity" in done.stdout
+    return done.stdout
+
+
+def test_every_python_block_runs(folder):
+    told = (folder / "told").read_text()
+    assert "ExplanationClusters(" in told
+    assert "swap sensitivity" in told
+
+
+def test_every_command_on_a_workbench_runs(folder):
+    commands = re.findall(r"^workbench (\w+ DIR[^#\n]*)", README, flags=re.M)
+    assert len(commands) == 4
+    for command in commands:
+        told = run([sys.executable, "-m", "workbench.cli", *command.replace("DIR", "bench").split()], folder)
+        assert "obeys" in told or "accuracy" in told or "identical weights" in told, command
 
 
 def test_the_result_beside_the_last_block_is_the_one_it_gives():
