@@ -15,8 +15,9 @@ from columns.device import copy_on
 from columns.expression import Map, Node, Pick, apply
 from columns.functions import Function, Output, importable_name
 
-from .classifier import EMBEDDING, Classifier, check_classifier
+from .classifier import Classifier, check_classifier
 from .errors import PanelError
+from .layered import EMBEDDING
 
 if TYPE_CHECKING:
     from .panel import DataPanel
