@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -12,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from columns import Column, ScalarColumn, TensorColumn
+from columns import Column, ImageColumn, ScalarColumn, TensorColumn
 from columns.values import DenseValues
 from explain.clusters import Clusters, downsized, spectral_clusters
 
@@ -23,7 +24,7 @@ from .errors import PanelError
 if TYPE_CHECKING:
     from .panel import DataPanel
 
-__all__ = ["ExplanationClusters", "explanation_clusters"]
+__all__ = ["ExplanationClusters", "explanation_clusters", "grouped_alike"]
 
 # Rows whose explanations are held at their full size at a time.
 _AT_ONCE = 1024
@@ -115,32 +116,58 @@ class ExplanationClusters:
         Returns
         -------
         DataPanel
-            ``cluster``, ``rows`` (how many), ``share`` of all rows, ``medoid`` (key of the most typical row) and
-            ``mean_map`` (of the group, scaled to sum to 1); with `label` also ``most`` (the commonest label) and
-            ``purity`` (the share of the group that has it).
+            ``cluster``, ``rows`` (how many), ``share`` of all rows, ``medoid`` (key of the most typical row),
+            ``mean_map`` (of the group, scaled to sum to 1) and ``looks_at`` (where most of it lies, in words); with
+            `label` also ``most`` (the commonest label) and ``purity`` (the share of the group that has it).
         """
         from .panel import DataPanel
 
         sizes = self.sizes
         members = [torch.from_numpy(self.labels == group) for group in range(len(self))]
         means = torch.stack([self.maps[some].mean(dim=0) for some in members])
+        scaled = (means / means.sum(dim=1, keepdim=True)).reshape(-1, *self.shape)
         columns: dict[str, Any] = {
             "cluster": np.arange(len(self)),
             "rows": sizes,
             "share": sizes / len(self.panel),
             "medoid": list(self.medoids),
-            "mean_map": TensorColumn((means / means.sum(dim=1, keepdim=True)).reshape(-1, *self.shape)),
+            "mean_map": TensorColumn(scaled),
+            "looks_at": [_place(map_.numpy()) for map_ in scaled],
         }
         if label is not None:
             most, purity = zip(*self._commonest(self.panel[label]), strict=True)
             columns |= {"most": list(most), "purity": list(purity)}
         return DataPanel(columns, origin="clusters")
 
+    def _repr_html_(self) -> str:
+        from PIL import Image
+
+        from .overlays import saliency_picture
+
+        told = self.describe()
+        if len(self.shape) == 2:
+            blank = Image.new("L", (self.shape[1] * 4, self.shape[0] * 4))
+            maps = [saliency_picture(blank, map_.numpy(), None, 56) for map_ in told["mean_map"].to_list()]
+            told["mean_map"] = ImageColumn(maps)
+        return f"<p>{html.escape(repr(self))}</p>{told.drop('medoid')._repr_html_()}"
+
     def _commonest(self, column: Column) -> Iterator[tuple[Any, float]]:
         values = np.array(column.to_list(), dtype=object)
         for group, size in enumerate(self.sizes.tolist()):
             found, counts = np.unique(values[self.labels == group].astype(str), return_counts=True)
             yield str(found[counts.argmax()]), float(counts.max()) / size
+
+
+def _place(mean: NDArray[np.floating[Any]]) -> str:
+    """Say where a map that sums to 1 has its peak, and how much of it lies there."""
+    if mean.ndim == 1:
+        return f"{mean.max():.0%} at feature {int(mean.argmax())}"
+    height, width = mean.shape
+    row, column = (int(place) for place in np.unravel_index(mean.argmax(), mean.shape))
+    down = ("top", "middle", "bottom")[min(2, 3 * row // height)]
+    across = ("left", "centre", "right")[min(2, 3 * column // width)]
+    near = mean[max(0, row - 1) : row + 2, max(0, column - 1) : column + 2].sum()
+    return f"{near:.0%} at the {down} {across}"
 
 
 def explanation_clusters(
@@ -203,6 +230,22 @@ def explanation_clusters(
     >>> found, found.medoids
     (ExplanationClusters(2 of sizes [3, 2]; 2 proposed), ('rows/0', 'rows/3'))
     """
+    return grouped_alike(panel, model, method, target, grid, seed, settings, count=count, or_fewer=False)
+
+
+def grouped_alike(
+    panel: DataPanel,
+    model: Classifier,
+    method: str,
+    target: str | int | None,
+    grid: int,
+    seed: int,
+    settings: dict[str, Any],
+    *,
+    count: int | None,
+    or_fewer: bool,
+) -> ExplanationClusters:
+    """Do what `explanation_clusters` does; where fewer rows can be explained than groups are asked for, with fewer."""
     check_classifier(model)
     if count is not None and count < 1:
         raise PanelError(f"`count` must be at least 1 group; got {count}.")
@@ -213,6 +256,8 @@ def explanation_clusters(
             f"Groups need at least 3 rows that the model explains by something; got {len(rows)} of {len(panel)}. "
             "Where a model is too sure for its gradient to be seen, explain another target: target='max_logit'."
         )
+    if count is not None and or_fewer:
+        count = min(count, len(rows))
     if count is not None and count > len(rows):
         raise PanelError(f"`count` must be at most {len(rows)}, the rows that can be explained; got {count}.")
     found: Clusters = spectral_clusters(maps[rows], seed=seed)

@@ -49,6 +49,10 @@ class Patch:
     places: NDArray[np.bool_]
     pattern: NDArray[np.float32]
 
+    def fits(self, pictures: NDArray[np.float32]) -> bool:
+        """Say whether pictures, (rows, height, width, channels), are of the size and the channels of this patch's."""
+        return pictures.shape[1:3] == self.places.shape and self.places.sum() * pictures.shape[3] == len(self.pattern)
+
     def likeness(self, pictures: NDArray[np.float32]) -> NDArray[np.float32]:
         """Return the correlation of each picture with the patch, in its place.
 
@@ -106,8 +110,8 @@ class Pictures:
     Attributes
     ----------
     column : Column
-        The pictures. Those of another size than the strokes', or with other channels, are like none.
-    strokes : ndarray, shape (strokes,), int64
+        The pictures. Those of another size than a stroke's, or with other channels, are not like it.
+    painted : ndarray, shape (strokes,), int64
         The row that each stroke is on.
     context : int
         Pixels around a stroke that belong to its patch.
@@ -121,7 +125,7 @@ class Pictures:
     """
 
     column: Column
-    strokes: NDArray[np.int64]
+    painted: NDArray[np.int64]
     context: int
     likeness: float
 
@@ -140,18 +144,23 @@ class Pictures:
         FeedbackError
             If a stroke is not of the size of its picture, or none shows anything to be recognised by.
         """
-        size = (regions[0].height, regions[0].width)
-        (values,) = read_columns([self.column[self.strokes]])
-        on = {
-            row: picture for rows, several in _sized(values, size) for row, picture in zip(rows, several, strict=True)
-        }
-        lost = [number for number in range(len(regions)) if number not in on]
-        if lost:
-            raise FeedbackError(
-                f"A stroke must be of the size of its picture; that on row {self.strokes[lost[0]]} is of "
-                f"{size[0]}×{size[1]} pixels, and its picture is not. Say which column was painted on: column=."
-            )
-        found = [patch_of(on[n], region.mask(), self.context) for n, region in enumerate(regions)]
+        (values,) = read_columns([self.column[self.painted]])
+        on: dict[tuple[int, tuple[int, int]], NDArray[np.float32]] = {}
+        for size in {(region.height, region.width) for region in regions}:
+            for rows, several in _sized(values, size):
+                on |= {(row, size): picture for row, picture in zip(rows.tolist(), several, strict=True)}
+        shown = [on.get((number, (region.height, region.width))) for number, region in enumerate(regions)]
+        for row, region, picture in zip(self.painted, regions, shown, strict=True):
+            if picture is None:
+                raise FeedbackError(
+                    f"A stroke must be of the size of its picture; that on row {row} is of {region.extent}, and its "
+                    "picture is not. Say which column was painted on: column=."
+                )
+        found = [
+            patch_of(picture, region.mask(), self.context)
+            for picture, region in zip(shown, regions, strict=True)
+            if picture is not None
+        ]
         if not any(patch.pattern.any() for patch in found):
             raise FeedbackError(
                 f"A stroke is recognised by what it shows, or by its edge; none of these {len(found)} shows more than "
@@ -163,19 +172,22 @@ class Pictures:
         """Yield row numbers, their pictures, (rows, height, width, channels), and how like each patch they are."""
         for start in range(0, len(self.column), _AT_ONCE):
             (values,) = read_columns([self.column[start : start + _AT_ONCE]])
-            for rows, pictures in _sized(values, patches[0].places.shape):
-                near = np.zeros((len(patches), len(rows)), np.float32)
-                for number, patch in enumerate(patches):
-                    if patch.places.sum() * pictures.shape[3] == len(patch.pattern):
-                        near[number] = patch.likeness(pictures)
-                yield start + rows, pictures, near
+            for size in dict.fromkeys(patch.places.shape for patch in patches):
+                for rows, pictures in _sized(values, size):
+                    near = np.zeros((len(patches), len(rows)), np.float32)
+                    for number, patch in enumerate(patches):
+                        if patch.fits(pictures):
+                            near[number] = patch.likeness(pictures)
+                    yield start + rows, pictures, near
 
     def parts(self, regions: Sequence[ImageRegion], rest: str) -> Iterator[Part]:
         """Yield that a stroke reaches the pictures that match it; and all strokes, if asked, what matches none."""
-        for rows, _, near in self.matched(self.patches(regions)):
+        patches = self.patches(regions)
+        for rows, pictures, near in self.matched(patches):
             hits = near >= self.likeness
             if rest == "all":
-                hits |= ~hits.any(axis=0)
+                of_its_size = np.array([patch.places.shape == pictures.shape[1:3] for patch in patches])
+                hits |= ~hits.any(axis=0) & of_its_size[:, None]
             yield rows, hits, near
 
     def settled(self, regions: Sequence[ImageRegion]) -> list[ImageRegion]:
@@ -188,7 +200,7 @@ class Pictures:
         Parameters
         ----------
         regions : sequence of ImageRegion
-            The strokes, of one size.
+            The strokes.
 
         Returns
         -------
@@ -199,7 +211,7 @@ class Pictures:
         sums = [_Sums(int(patch.places.sum())) for patch in patches]
         for _, pictures, near in self.matched(patches):
             for patch, total, like in zip(patches, sums, near, strict=True):
-                if patch.pattern.any():
+                if patch.pattern.any() and patch.fits(pictures):
                     total.add(pictures[:, patch.places], like >= self.likeness)
         return [_settled(*each) for each in zip(regions, patches, sums, strict=True)]
 

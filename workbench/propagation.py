@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-import html
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from columns import ScalarColumn
-
 from .errors import FeedbackError
-from .feedback import ImageRegion, Record, Region, TextRegion
-from .feedback.columns import region_column
+from .feedback import ImageRegion, Region, TextRegion
 from .feedback.merging import last_words, merged_regions
 from .likeness import Pictures
-from .reaching import Reached, by_cluster, by_neighbours, everywhere, gathered
+from .preview import Preview, allowed, outdated_in, painted
+from .reaching import Reach, by_cluster, by_neighbours, everywhere, reach_of
 from .wording import by_words
 
 if TYPE_CHECKING:
@@ -33,137 +29,6 @@ _SETTINGS: dict[str, dict[str, Any]] = {
     "neighbours": {"by": "embedding", "k": None, "within": None, "metric": "cosine"},
     "all": {},
 }
-
-
-@dataclass(frozen=True, eq=False)
-class Preview:
-    """What a propagation would write. Nothing is, before `write` is called.
-
-    Attributes
-    ----------
-    feedback : Feedback
-        The log.
-    all_rows : DataPanel
-        The rows that could be reached.
-    to : str
-        How rows are reached.
-    role, column : str
-        Of which the strokes are.
-    rule : str
-        How strokes of several people on one row were merged.
-    strokes : tuple of Record
-        The painted records, each the last of its row.
-    reached : Reached
-        What each row gets; rows that were painted themselves, and rows that have just that already, get nothing.
-    left : int
-        Rows that are reached and left alone, because they were painted.
-    settings : mapping
-        Of the way in which rows are reached, as far as JSON can hold it.
-    """
-
-    feedback: Feedback
-    all_rows: DataPanel
-    to: str
-    role: str
-    column: str
-    rule: str
-    strokes: tuple[Record, ...]
-    reached: Reached
-    left: int
-    settings: Mapping[str, Any]
-    _version: int = field(repr=False)
-
-    @property
-    def rows(self) -> NDArray[np.int64]:
-        """Row numbers, in `all_rows`, that get a region."""
-        return np.flatnonzero(self.reached.place >= 0)
-
-    @property
-    def count(self) -> int:
-        """How many rows get a region."""
-        return len(self.rows)
-
-    def __len__(self) -> int:
-        return self.count
-
-    @property
-    def keys(self) -> tuple[str, ...]:
-        """Their keys, in the order of the panel."""
-        return tuple(self.all_rows[self.rows].key.to_list())
-
-    @property
-    def sources(self) -> dict[int, int]:
-        """By id of each painted record, of how many rows it is the source: those that it is nearest to."""
-        counts = np.bincount(self.reached.stroke[self.rows], minlength=len(self.strokes))
-        return {_id(record): int(count) for record, count in zip(self.strokes, counts, strict=True)}
-
-    @property
-    def panel(self) -> DataPanel:
-        """The rows, to look at: with ``propagated``, what they get, as masks (or spans), and ``propagated_from``."""
-        rows = self.rows
-        some: DataPanel = self.all_rows[rows]
-        keys = some.key.to_list()
-        said = {key: self.reached.regions[self.reached.place[row]] for key, row in zip(keys, rows, strict=True)}
-        sources = [self.strokes[stroke].key for stroke in self.reached.stroke[rows].tolist()]
-        return some.assign(
-            propagated=region_column(some, said, self.column, None, content=f"propagated {self.reached.regions}"),
-            propagated_from=ScalarColumn(sources, dtype="string"),
-        )
-
-    def write(self, *, author: str | None = None) -> tuple[Record, ...]:
-        """Write what the preview shows, all of it or none; one `undo` takes it back.
-
-        Rows that somebody painted after the preview was made are left alone.
-
-        Parameters
-        ----------
-        author : str, optional
-            Who says so, if not the author of the log.
-
-        Returns
-        -------
-        tuple of Record
-            One for each row, each with the id of the painted record that it comes from.
-
-        Raises
-        ------
-        FeedbackError
-            If one of the strokes was taken back or painted anew since.
-        """
-        painted: set[str] = set()
-        if self.feedback.version != self._version:
-            now = _painted(self.feedback, self.role, self.column)
-            standing = {record.id for records in now.values() for record in records}
-            gone = [record.id for record in self.strokes if record.id not in standing]
-            if gone:
-                raise FeedbackError(
-                    f"What is written must still be what was painted; since this preview was made, records {gone} "
-                    "were taken back or painted anew. Make a new preview."
-                )
-            painted = set(now)
-        bodies = [{"role": self.role, "region": region.to_dict()} for region in self.reached.regions]
-        shown = {"propagated": self.to, **self.settings}
-        place, stroke = self.reached.place, self.reached.stroke
-        records = [
-            Record(
-                "rationale", key, bodies[place[row]], self.column, author or "", model=self.strokes[stroke[row]].model,
-                shown=shown, how="propagated", source=self.strokes[stroke[row]].id,
-            )
-            for key, row in zip(self.keys, self.rows.tolist(), strict=True)
-            if key not in painted
-        ]  # fmt: skip
-        return self.feedback.write(records)
-
-    def __repr__(self) -> str:
-        per = ", ".join(f"{count:,}" for count in self.sources.values())
-        alone = f"; {self.left:,} painted ones are left alone" if self.left else ""
-        return (
-            f"Preview({self.count:,} of {len(self.all_rows):,} rows get a region from {len(self.strokes)} strokes, by "
-            f"{self.to}: {per}{alone}. Nothing is written before .write())"
-        )
-
-    def _repr_html_(self) -> str:
-        return f"<p>{html.escape(repr(self))}</p>{self.panel._repr_html_()}"
 
 
 def propagate(
@@ -239,37 +104,42 @@ def propagate(
     """
     chosen = _chosen(to, settings)
     log = feedback.at(feedback.version)  # whatever others write meanwhile
-    voices = _painted(log, role, column)
+    said = log.records(kind="rationale", column=column)
+    voices = painted(said, role)
     keys = panel.key.to_list()
-    row_of = {key: row for row, key in enumerate(keys)}
+    row_of = {key: row for row, key in reversed(list(enumerate(keys)))}
     here = {key: records for key, records in voices.items() if key in row_of}
     merged = {key: region for key, region in merged_regions(here, rule).items() if not region.empty}
+    old = [number for number, record in outdated_in(said, role).items() if record.key in row_of]
     if not merged:
+        alone = (
+            f" {len(old):,} rows still have what was propagated to them: feedback.undo takes it back." if old else ""
+        )
         raise FeedbackError(
             f"Propagation needs at least one row of the panel that was painted; of column '{column}', {len(voices)} "
-            f"rows were painted {role}, {len(here)} of them in this panel, and nothing is marked there."
+            f"rows were painted {role}, {len(here)} of them in this panel, and nothing is marked there.{alone}"
         )
     strokes = tuple(here[key][-1] for key in merged)
     regions, rows = list(merged.values()), np.array([row_of[key] for key in merged], np.int64)
     reached = _reached(panel, column, to, rows, regions, chosen)
-    painted = np.array([row_of[key] for key in here], np.int64)
-    left = int((reached.place[painted] >= 0).sum())
-    reached.place[painted] = -1
-    other = _painted(log, "relevant" if role == "irrelevant" else "irrelevant", column)
-    against = merged_regions({key: records for key, records in other.items() if key in row_of}, rule)
-    reached = _without(reached, {row_of[key]: region for key, region in against.items()})
-    said = log.regions(role, column=column, rule=rule)
-    for row in np.flatnonzero(reached.place >= 0).tolist():
-        if said.get(keys[row]) == reached.regions[reached.place[row]]:
-            reached.place[row] = -1
+    nothing = [row_of[key] for key in here if key not in merged]
+    left = int((reached.place[nothing] >= 0).sum())
+    # A row that is in the panel several times is told once.
+    reached.place[[row for row, key in enumerate(keys) if row_of[key] != row]] = -1
+    reached = allowed(reached, said, keys, role, rule)
+    standing = last_words(r for r in said if r.body["role"] == role and r.id not in old and r.key in row_of)
+    replaced = 0
+    for key, region in merged_regions(standing, rule).items():
+        number = reached.place[row_of[key]]
+        if number >= 0 and reached.regions[number] == region:
+            reached.place[row_of[key]] = -1
+        elif number >= 0:
+            replaced += 1
     told = {name: value for name, value in chosen.items() if value is None or isinstance(value, (str, int, float))}
-    return Preview(feedback, panel, to, role, column, rule, strokes, reached, left, told, log.version)
-
-
-def _painted(feedback: Feedback, role: str, column: str) -> dict[str, list[Record]]:
-    """Return by key the last that each person painted, in order; what was propagated is left out."""
-    records = feedback.records(kind="rationale", column=column)
-    return last_words(r for r in records if r.how != "propagated" and r.body["role"] == role)
+    return Preview(
+        feedback, panel, to, role, column, rule, strokes, reached, left, replaced, tuple(old), told, tuple(regions),
+        log.version,
+    )  # fmt: skip
 
 
 def _chosen(to: str, settings: dict[str, Any]) -> dict[str, Any]:
@@ -295,7 +165,7 @@ def _reached(
     rows: NDArray[np.int64],
     regions: Sequence[Region],
     chosen: dict[str, Any],
-) -> Reached:
+) -> Reach:
     """Return which rows strokes reach, and what each gets."""
     texts = [region for region in regions if isinstance(region, TextRegion)]
     if texts:
@@ -320,21 +190,4 @@ def _reached(
         on = Pictures(panel[column], rows, chosen["context"], chosen["likeness"])
         settled = on.settled(pictures) if chosen["settle"] else pictures
         parts, regions = on.parts(settled, chosen["rest"]), settled
-    return gathered(parts, regions, len(panel))
-
-
-def _without(reached: Reached, against: Mapping[int, Region]) -> Reached:
-    """Take from what rows get what was said there to be the contrary."""
-    regions = list(reached.regions)
-    for row, region in against.items():
-        number = int(reached.place[row])
-        if number >= 0:
-            less = regions[number] - region
-            reached.place[row] = -1 if less.empty else len(regions)
-            regions.append(less)
-    return Reached(tuple(regions), reached.place, reached.stroke, reached.nearness)
-
-
-def _id(record: Record) -> int:
-    assert record.id is not None
-    return record.id
+    return reach_of(parts, regions, len(panel))

@@ -9,7 +9,7 @@ import numpy as np
 from columns import ScalarColumn
 
 from .classifier import Classifier
-from .clusters import explanation_clusters
+from .clusters import grouped_alike
 from .errors import PanelError
 
 if TYPE_CHECKING:
@@ -73,11 +73,9 @@ def propose(
             raise PanelError(
                 f"The panel has a column '{name}', which proposals add; rename it: panel.rename({{'{name}': ...}})."
             )
-    found = explanation_clusters(
-        panel, model, count=min(n, len(panel)), method=method, target=target, grid=grid, seed=seed, **settings
-    )
+    found = grouped_alike(panel, model, method, target, grid, seed, settings, count=n, or_fewer=True)
     said = [] if feedback is None else feedback.records(kind="rationale")
-    painted = {record.key for record in said if record.how != "propagated"}
+    painted = {record.key for record in said if not record.propagated}
     keys = panel.key.to_list() if painted else []
     rows: list[int] = []
     groups: list[int] = []

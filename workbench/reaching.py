@@ -21,7 +21,7 @@ from .infer import as_column
 if TYPE_CHECKING:
     from .panel import DataPanel
 
-__all__ = ["Part", "Reached", "by_cluster", "by_neighbours", "everywhere", "gathered"]
+__all__ = ["Part", "Reach", "by_cluster", "by_neighbours", "everywhere", "reach_of"]
 
 # Row numbers; which strokes reach each of these rows, (strokes, rows), bool; and how near each is to each stroke,
 # (strokes, rows): greater is nearer.
@@ -31,7 +31,7 @@ _AT_ONCE = 4096
 
 
 @dataclass(frozen=True, eq=False)
-class Reached:
+class Reach:
     """The rows that strokes reach, and what each gets.
 
     Attributes
@@ -41,9 +41,10 @@ class Reached:
     place : ndarray, shape (rows,), int64
         Which of them a row gets; -1 for none.
     stroke : ndarray, shape (rows,), int64
-        The stroke that is nearest to the row, among those that reach it; -1 for none.
+        The stroke that is nearest to the row, among those that reach it, the first of them where several are as near;
+        -1 for none.
     nearness : ndarray, shape (rows,), float32
-        How near that is; NaN for none.
+        How near that is; NaN for none. Of a cluster, and of all rows, each is as near as any other: 0.
     """
 
     regions: tuple[Region, ...]
@@ -52,7 +53,7 @@ class Reached:
     nearness: NDArray[np.float32]
 
 
-def gathered(parts: Iterable[Part], regions: Sequence[Region], rows: int) -> Reached:
+def reach_of(parts: Iterable[Part], regions: Sequence[Region], rows: int) -> Reach:
     """Give each row the union of the regions of the strokes that reach it.
 
     Parameters
@@ -66,7 +67,7 @@ def gathered(parts: Iterable[Part], regions: Sequence[Region], rows: int) -> Rea
 
     Returns
     -------
-    Reached
+    Reach
 
     Raises
     ------
@@ -78,7 +79,7 @@ def gathered(parts: Iterable[Part], regions: Sequence[Region], rows: int) -> Rea
     >>> from .feedback import FeatureRegion
     >>> strokes = [FeatureRegion([0], of=3), FeatureRegion([2], of=3)]
     >>> hits = np.array([[True, True, False], [False, True, False]])
-    >>> found = gathered([(np.arange(3), hits, np.float32([[1, 1, 1], [2, 2, 2]]))], strokes, rows=3)
+    >>> found = reach_of([(np.arange(3), hits, np.float32([[1, 1, 1], [2, 2, 2]]))], strokes, rows=3)
     >>> found.place, [region.indices for region in found.regions], found.stroke
     (array([ 0,  1, -1]), [(0,), (0, 2)], array([ 0,  1, -1]))
     """
@@ -100,7 +101,7 @@ def gathered(parts: Iterable[Part], regions: Sequence[Region], rows: int) -> Rea
         best = np.where(hits, near, -np.inf).argmax(axis=0)
         stroke[here] = np.where(reached, best, -1)
         nearness[here] = np.where(reached, near[best, np.arange(len(best))], np.nan)
-    return Reached(tuple(numbers), place, stroke, nearness)
+    return Reach(tuple(numbers), place, stroke, nearness)
 
 
 def everywhere(strokes: int, rows: int) -> Iterator[Part]:
@@ -110,15 +111,15 @@ def everywhere(strokes: int, rows: int) -> Iterator[Part]:
         yield here, np.ones((strokes, len(here)), np.bool_), np.zeros((strokes, len(here)), np.float32)
 
 
-def by_cluster(panel: DataPanel, strokes: NDArray[np.int64], by: Any) -> Iterator[Part]:
+def by_cluster(panel: DataPanel, painted: NDArray[np.int64], by: Any) -> Iterator[Part]:
     """Yield that a stroke reaches the rows of its own cluster.
 
     Parameters
     ----------
     panel : DataPanel
         The rows.
-    strokes : ndarray, shape (strokes,), int64
-        The row that each is on.
+    painted : ndarray, shape (strokes,), int64
+        The row that each stroke is on.
     by : ExplanationClusters, or str, column or array
         What the clusters are: a value for each row of the panel; null is none.
 
@@ -130,12 +131,12 @@ def by_cluster(panel: DataPanel, strokes: NDArray[np.int64], by: Any) -> Iterato
     labels = _clusters(panel, by)
     for start in range(0, len(panel), _AT_ONCE):
         here = np.arange(start, min(start + _AT_ONCE, len(panel)))
-        hits = (labels[strokes][:, None] == labels[here]) & (labels[here] >= 0)
+        hits = (labels[painted][:, None] == labels[here]) & (labels[here] >= 0)
         yield here, hits, np.zeros(hits.shape, np.float32)
 
 
 def by_neighbours(
-    panel: DataPanel, strokes: NDArray[np.int64], by: Any, k: int | None, within: float | None, metric: str
+    panel: DataPanel, painted: NDArray[np.int64], by: Any, k: int | None, within: float | None, metric: str
 ) -> Iterator[Part]:
     """Yield that a stroke reaches the rows next to its own in an embedding.
 
@@ -143,8 +144,8 @@ def by_neighbours(
     ----------
     panel : DataPanel
         The rows.
-    strokes : ndarray, shape (strokes,), int64
-        The row that each is on.
+    painted : ndarray, shape (strokes,), int64
+        The row that each stroke is on.
     by : str, or column of embeddings
         Where rows lie.
     k : int or None
@@ -170,10 +171,10 @@ def by_neighbours(
         raise PanelError(f"`metric` must be 'cosine' or 'euclidean'; got {metric!r}.")
     if (k is not None and k < 1) or (within is not None and not within >= 0):
         raise PanelError(f"`k` must be at least 1 and `within` at least 0; got k={k}, within={within}.")
-    (vectors,) = read_columns([column[strokes]])
+    (vectors,) = read_columns([column[painted]])
     assert isinstance(vectors, DenseValues)
     valid = vectors.valid()
-    hits = np.zeros((len(strokes), len(panel)), np.bool_)
+    hits = np.zeros((len(painted), len(panel)), np.bool_)
     near = np.full(hits.shape, -np.inf, np.float32)
     for number, vector in enumerate(vectors.data):
         if (valid is not None and not valid[number]) or not np.isfinite(vector).all():

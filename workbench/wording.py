@@ -12,7 +12,7 @@ from columns import Column
 
 from .errors import FeedbackError
 from .feedback import TextRegion
-from .reaching import Reached
+from .reaching import Reach
 
 __all__ = ["by_words"]
 
@@ -20,7 +20,7 @@ __all__ = ["by_words"]
 _AROUND = " \t\n\r\f\v.,;:!?…\"'()[]{}“”‘’«»"
 
 
-def by_words(column: Column, strokes: NDArray[np.int64], regions: Sequence[TextRegion]) -> Reached:
+def by_words(column: Column, painted: NDArray[np.int64], regions: Sequence[TextRegion]) -> Reach:
     """Return the texts that have the words of a stroke, and where in them these are.
 
     Whole words, whatever their case; each place where one of them stands is marked. A text is the nearer to a stroke,
@@ -30,14 +30,14 @@ def by_words(column: Column, strokes: NDArray[np.int64], regions: Sequence[TextR
     ----------
     column : Column
         The texts.
-    strokes : ndarray, shape (strokes,), int64
-        The row that each is on.
+    painted : ndarray, shape (strokes,), int64
+        The row that each stroke is on.
     regions : sequence of TextRegion
         The strokes.
 
     Returns
     -------
-    Reached
+    Reach
 
     Raises
     ------
@@ -54,7 +54,7 @@ def by_words(column: Column, strokes: NDArray[np.int64], regions: Sequence[TextR
     """
     spoken = [
         {word.casefold(): word for start, end in region.spans if (word := text[start:end].strip(_AROUND))}
-        for text, region in zip(column[strokes].to_list(), regions, strict=True)
+        for text, region in zip(column[painted].to_list(), regions, strict=True)
     ]
     words = {name: word for some in spoken for name, word in some.items()}
     if not words:
@@ -75,7 +75,7 @@ def by_words(column: Column, strokes: NDArray[np.int64], regions: Sequence[TextR
             near = has @ np.array([bool(some) for some in spans], np.float32)
             place[row] = numbers.setdefault(region, len(numbers))
             stroke[row], nearness[row] = near.argmax(), near.max()
-    return Reached(tuple(numbers), place, stroke, nearness)
+    return Reach(tuple(numbers), place, stroke, nearness)
 
 
 def _look(word: str) -> re.Pattern[str]:

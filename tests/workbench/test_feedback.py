@@ -92,6 +92,20 @@ def test_many_records_are_one_write_or_none(log):
     assert [r.id for r in log.records()] == [1]
 
 
+def test_a_body_that_is_changed_between_two_records_is_written_as_it_was_for_each(log):
+    body = {"tag": ""}
+
+    def several():
+        for number in range(4):
+            body["tag"] = f"t{number // 2}"
+            yield Record("tag", f"p/{number}", body)
+
+    log.write(several())
+    assert [record.body["tag"] for record in log.records()] == ["t0", "t0", "t1", "t1"]
+    with pytest.raises(FeedbackError, match="`key` must be text"):
+        log.write([Record("tag", key, body) for key in ("a", "")])
+
+
 def test_an_earlier_version_stays_as_it_was_and_takes_nothing(log):
     log.mark("a", irrelevant=MARK)
     log.tag("a", "odd")
@@ -107,6 +121,53 @@ def test_an_earlier_version_stays_as_it_was_and_takes_nothing(log):
     for say in (lambda: then.tag("a", "x"), lambda: then.undo(1), lambda: then.redo()):
         with pytest.raises(FeedbackError, match="as it was at version 2"):
             say()
+
+
+def test_standing_records_are_counted_and_their_rows_found_without_reading_them(log):
+    log.mark("a", irrelevant=MARK, relevant=MARK.mask() ^ True)
+    log.mark("b", irrelevant=MARK)
+    log.tag("a", "odd")
+    log.tag("c", "odd", author="bob")
+    log.undo(3)
+    log.undo(5)
+    log.undo(7)
+    with outside_of_the_program(log) as other:
+        other.execute(
+            "INSERT INTO records (act, uid, kind, key, author, time, how, body) "
+            "VALUES (9, 'u', 'note', 'd', 'bob', '2026-01-01T00:00:00+00:00', 'painted', 'garbage')"
+        )
+    other.close()
+    assert log.counts() == {"note": 1, "rationale": 2, "tag": 2}
+    assert (log.keys(), log.keys("tag"), log.keys("label")) == ({"a"}, {"a", "c"}, set())
+    assert log.at(4).counts() == {"rationale": 3, "tag": 1}
+    assert log.at(4).keys() == {"a", "b"}
+    assert log.at(0).counts() == {}
+    with pytest.raises(FeedbackError, match="`kind` must be one of"):
+        log.keys("mark")
+
+
+def test_what_is_said_in_a_transaction_is_one_write_or_none(log):
+    with log.transaction() as inside:
+        inside.tag("a", "odd")
+        log.mark("b", irrelevant=MARK)
+        assert log.version == 2
+        with pytest.raises(FeedbackError, match="up to 3; got 9"):
+            log.write([Record("tag", "c", {"tag": "x"}), Record("tag", "c", {"tag": "x"}, source=9)])
+        log.undo(1)
+    assert [r.id for r in log.records()] == [2]
+
+    def fail():
+        with log.transaction():
+            log.tag("a", "odd")
+            log.undo(2)
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        fail()
+    assert log.version == 3
+    assert [r.id for r in log.records()] == [2]
+    with pytest.raises(FeedbackError, match="as it was at version 1"), log.at(1).transaction():
+        pass
 
 
 # Undo and redo

@@ -115,6 +115,13 @@ def test_lines_written_by_hand_are_known_again(log, tmp_path):
     assert log.import_jsonl(tmp_path / "hand.jsonl") == ()
 
 
+def test_a_line_without_an_author_is_by_who_imports_it_and_can_be_taken_back(log, tmp_path):
+    (tmp_path / "hand.jsonl").write_text(json.dumps({"kind": "tag", "key": "p/1", "body": {"tag": "odd"}}))
+    (record,) = log.import_jsonl(tmp_path / "hand.jsonl")
+    assert record.author == "ada"
+    assert log.undo().of == (1,)
+
+
 GOOD = json.dumps({"kind": "tag", "key": "p/1", "body": {"tag": "odd"}, "author": "ada", "id": 1})
 
 

@@ -8,11 +8,11 @@ from columns import EmbeddingColumn, ImageColumn, TensorColumn, TextColumn
 from workbench import DataPanel
 from workbench.clusters import ExplanationClusters
 from workbench.datasets import decoy_digits
-from workbench.errors import FeedbackError, PanelError
+from workbench.errors import FeedbackBusyError, FeedbackError, PanelError
 from workbench.feedback import FeatureRegion, Feedback, ImageRegion, TextRegion
 from workbench.likeness import patch_of
 from workbench.propagation import propagate
-from workbench.reaching import gathered
+from workbench.reaching import reach_of
 from workbench.strokes import STROKES
 
 SIZE = (12, 12)
@@ -58,7 +58,7 @@ def test_a_stroke_reaches_the_pictures_that_show_the_same_patch_whatever_its_gre
     assert preview.keys == tuple(f"p/{row}" for row in range(1, 80) if where[row] in (0, 2))
     assert preview.count == len(preview) == 39
     assert preview.sources == {1: 39}
-    assert preview.left == 1
+    assert preview.left == 0  # its own row is no other
     assert all((mask == MARK.mask()).all() for mask in masks_of(preview).values())
     assert set(preview.panel["propagated_from"].to_list()) == {"p/0"}
 
@@ -204,7 +204,7 @@ def test_a_stroke_reaches_its_cluster_by_column_name_or_clusters(panel, log):
     assert propagate(log, panel[::-1], "cluster", by=found).keys == by_name.keys[::-1]
     named = [None if label < 0 else "one" for label in labels]
     assert propagate(log, panel, "cluster", by=named).keys == by_name.keys
-    assert "by cluster: 19; 1 painted ones are left alone" in repr(by_name)
+    assert "by cluster: 19. Nothing is written" in repr(by_name)
 
 
 def test_rows_outside_every_cluster_are_reached_by_nobody(panel, log):
@@ -263,7 +263,7 @@ def test_each_row_gets_the_union_of_the_strokes_that_reach_it(strokes, rows, see
     hits, near = random.random((strokes, rows)) < 0.4, random.random((strokes, rows)).astype(np.float32)
     half = rows // 2
     parts = [(np.arange(half), hits[:, :half], near[:, :half]), (np.arange(half, rows), hits[:, half:], near[:, half:])]
-    found = gathered(parts, [FeatureRegion.from_mask(mask) for mask in masks], rows)
+    found = reach_of(parts, [FeatureRegion.from_mask(mask) for mask in masks], rows)
     for row in range(rows):
         reach = np.flatnonzero(hits[:, row])
         if not len(reach):
@@ -348,7 +348,7 @@ def test_painted_rows_are_left_alone_even_if_they_were_painted_since(panel, log)
     log.mark("p/0", irrelevant=MARK)
     log.mark("p/4", irrelevant=ImageRegion.from_mask(np.zeros(SIZE, bool)))  # nothing here, somebody said
     preview = propagate(log, panel)
-    assert preview.left == 2
+    assert preview.left == 1
     assert not {"p/0", "p/4"} & set(preview.keys)
     log.mark("p/8", irrelevant=OTHER, author="bob")
     written = preview.write()
@@ -440,3 +440,162 @@ def test_a_preview_shows_itself_in_a_notebook(panel, log):
     shown = propagate(log, panel)._repr_html_()
     assert "39 of 80 rows get a region from 1 strokes, by template: 39" in shown
     assert "propagated_from" in shown
+
+
+# What changes between, before and after
+
+
+def test_what_is_painted_while_a_preview_is_written_waits_and_wins(panel, log, monkeypatch):
+    log.mark("p/0", irrelevant=MARK)
+    preview = propagate(log, panel)
+    hasty = Feedback(log.path, author="bob", timeout=0.05)
+    said = []
+    write = Feedback.write
+
+    def and_meanwhile(self, records):
+        if self is log:
+            with pytest.raises(FeedbackBusyError):
+                hasty.mark("p/4", irrelevant=OTHER)
+            said.append("bob had to wait")
+        return write(self, records)
+
+    monkeypatch.setattr(Feedback, "write", and_meanwhile)
+    preview.write()
+    assert said
+    hasty.mark("p/4", irrelevant=OTHER)
+    assert log.regions()["p/4"] == OTHER
+
+
+@pytest.mark.parametrize("author", ["ada", "bob"])
+def test_what_was_propagated_never_outranks_what_was_painted(panel, log, author):
+    (painted,) = log.mark("p/4", irrelevant=OTHER)
+    undo = log.undo(painted)
+    log.mark("p/0", irrelevant=MARK, author=author)
+    propagate(log, panel).write(author=author)
+    assert log.regions()["p/4"] == MARK
+    log.undo(undo)
+    assert log.regions()["p/4"] == OTHER
+
+
+def test_what_is_said_to_be_relevant_after_the_preview_is_not_made_irrelevant(panel, log):
+    log.mark("p/0", irrelevant=MARK)
+    preview = propagate(log, panel)
+    half = ImageRegion.box(0, 0, 3, 1, size=SIZE)
+    log.mark("p/4", relevant=MARK)
+    log.mark("p/8", relevant=half)
+    preview.write()
+    assert "p/4" not in log.regions()
+    assert log.regions()["p/8"] == MARK - half
+    assert preview.count == 39  # the preview stays what was shown
+
+
+def test_what_was_propagated_is_no_stroke_in_a_log_that_imports_it(panel, log, tmp_path):
+    log.mark("p/0", irrelevant=MARK)
+    propagate(log, panel).write()
+    log.export_jsonl(tmp_path / "all.jsonl")
+    with Feedback(tmp_path / "other.db", author="bob") as other:
+        other.import_jsonl(tmp_path / "all.jsonl")
+        again = propagate(other, panel, "cluster", by="where")
+        assert [record.key for record in again.strokes] == ["p/0"]
+        assert [record.propagated for record in other.records()] == [False] + [True] * 39
+
+
+def test_what_came_from_a_stroke_that_was_painted_anew_is_taken_back_with_the_next_writing(panel, log):
+    log.mark("p/0", irrelevant=MARK)
+    first = propagate(log, panel).write()
+    log.mark("p/0", irrelevant=MARK | OTHER)
+    preview = propagate(log, panel, "cluster", by="where")
+    assert preview.outdated == tuple(record.id for record in first)
+    assert "39 records propagated from strokes that no longer stand are taken back" in repr(preview)
+    records = preview.write()
+    assert {record.kind for record in records} == {"rationale"}
+    expected = {f"p/{row}": MARK | OTHER for row in range(0, 80, 4)}
+    assert log.regions() == expected
+    log.undo()  # the whole writing, with what it took back
+    assert {record.id for record in first} <= {record.id for record in log.records()}
+    log.redo()
+    assert log.regions() == expected
+
+
+def test_rows_that_a_stroke_still_reaches_keep_their_region_though_its_record_is_a_new_one(panel, log):
+    log.mark("p/0", irrelevant=MARK)
+    propagate(log, panel).write()
+    log.mark("p/0", irrelevant=MARK)
+    before = log.regions()
+    (second, *_) = propagate(log, panel).write()
+    assert log.regions() == before
+    assert second.source == 41
+
+
+def test_without_any_stroke_what_was_propagated_is_told(panel, log):
+    (painted,) = log.mark("p/0", irrelevant=MARK)
+    propagate(log, panel).write()
+    log.undo(painted)
+    with pytest.raises(FeedbackError, match=r"39 rows still have what was propagated to them: feedback.undo"):
+        propagate(log, panel)
+
+
+def test_rows_whose_region_is_replaced_are_counted(panel, log):
+    log.mark("p/0", irrelevant=MARK)
+    propagate(log, panel).write()
+    log.mark("p/2", irrelevant=MARK | OTHER)
+    preview = propagate(log, panel, "cluster", by="where")
+    assert preview.replaced == 19
+    assert preview.outdated == ()
+    assert "19 have another region from an earlier propagation, which this one replaces" in repr(preview)
+
+
+def test_a_preview_is_written_once(panel, log):
+    log.mark("p/0", irrelevant=MARK)
+    preview = propagate(log, panel)
+    preview.write()
+    with pytest.raises(FeedbackError, match="written once; this one was, as records 2 to 40"):
+        preview.write()
+    assert log.version == 40
+
+
+def test_a_stroke_that_another_person_painted_over_is_no_longer_what_was_painted(panel, log):
+    log.mark("p/0", irrelevant=MARK)
+    preview = propagate(log, panel)
+    log.mark("p/0", irrelevant=OTHER, author="bob")
+    with pytest.raises(FeedbackError, match=r"records \[1\] were taken back or painted anew"):
+        preview.write()
+
+
+def test_under_union_each_of_the_voices_must_still_be_there(panel, log):
+    (one,) = log.mark("p/0", irrelevant=MARK)
+    log.mark("p/0", irrelevant=OTHER, author="bob")
+    preview = propagate(log, panel, "all", rule="union")
+    log.undo(one)
+    with pytest.raises(FeedbackError, match=r"records \[2\] were taken back or painted anew"):
+        preview.write()
+
+
+def test_strokes_on_pictures_of_several_sizes_reach_those_of_their_own_size(log):
+    small, large = np.zeros((2, 8, 8), np.uint8), np.zeros((3, 16, 16), np.uint8)
+    small[:, :2, :2], large[:2, :3, :3] = 200, 90
+    pictures = [small[0], large[0], small[1], large[1], large[2]]
+    panel = DataPanel({"image": ImageColumn([Image.fromarray(picture) for picture in pictures])}, origin="p")
+    marks = [ImageRegion.box(0, 0, 2, 2, size=(8, 8)), ImageRegion.box(0, 0, 3, 3, size=(16, 16))]
+    for row, mark in enumerate(marks):
+        log.mark(f"p/{row}", irrelevant=mark)
+    preview = propagate(log, panel)
+    assert [mask.shape for mask in preview.panel["propagated"].to_list()] == [(8, 8), (16, 16)]
+    assert "propagated" in preview._repr_html_()
+    preview.write()
+    assert log.regions() == dict(zip(["p/0", "p/1", "p/2", "p/3"], 2 * marks, strict=True))
+    assert propagate(log, panel, rest="all").keys == ("p/4",)
+    log.mark("p/3", irrelevant=marks[0])
+    with pytest.raises(FeedbackError, match="that on row 3 is of 8×8 pixels, and its picture is not"):
+        propagate(log, panel)
+
+
+def test_a_row_that_a_panel_has_several_times_is_told_once(panel, log):
+    log.mark("p/0", irrelevant=MARK)
+    assert propagate(log, panel[[0, 1, 0, 4, 4]], "all").keys == ("p/1", "p/4")
+
+
+def test_where_no_stroke_is_nearer_the_one_that_was_painted_first_is_the_source(panel, log):
+    for row in (5, 3):
+        log.mark(f"p/{row}", irrelevant=MARK)
+    assert propagate(log, panel, "all").sources == {1: 78, 2: 0}

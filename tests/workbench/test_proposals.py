@@ -99,6 +99,7 @@ def test_rows_that_were_painted_are_not_proposed_again_but_those_that_were_reach
     log = Feedback(tmp_path / "feedback.db", author="ada")
     log.mark(first[0], irrelevant=np.ones((28, 28), bool))
     log.mark(first[1], irrelevant=np.ones((28, 28), bool), how="propagated")
+    log.write([replace(log.records()[0], key=first[2], how="imported", id=None, source=1)])
     second = propose(some, fooled, 4, feedback=log).key.to_list()
     assert first[0] not in second
     assert second[1:] == first[1:]
@@ -152,3 +153,13 @@ def test_what_cannot_be_grouped_is_refused_with_the_way_out(train, fooled):
         propose(train[:9].assign(reason="none"), fooled, 2)
     with pytest.raises(PanelError, match=r"numbered in \[0, 2\); got 2"):
         explanation_clusters(train[:40], fooled, count=2).typical(2)
+
+
+def test_where_fewer_rows_can_be_explained_than_are_asked_for_fewer_are_proposed():
+    pictures = np.zeros((12, 4, 4), np.uint8)
+    pictures[np.arange(9), np.arange(9) % 4, np.arange(9) // 4] = 200
+    panel = DataPanel({"image": ImageColumn(pictures)}, origin="p")
+    model = Classifier(nn.Sequential(nn.Flatten(), nn.Linear(16, 2)), ("a", "b"))
+    assert sorted(propose(panel, model, 10).key.to_list()) == [f"p/{row}" for row in range(9)]
+    with pytest.raises(PanelError, match="at most 9, the rows that can be explained; got 10"):
+        explanation_clusters(panel, model, count=10)

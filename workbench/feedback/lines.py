@@ -42,7 +42,7 @@ def import_lines(log: Exchange, path: str | os.PathLike[str], how: str | None) -
             with told_at(f"Line {number} of '{path}'"):
                 row = connection.execute("SELECT id FROM records WHERE uid = ?", (record.uid,)).fetchone()
                 if row is None and record.uid not in added:
-                    new.append(_moved(record, here, how))
+                    new.append(_moved(record, here, how, log.author))
                     added[record.uid] = last + len(new)
                 if record.id is not None:
                     # Of several files in one, ids begin again: the line before is the one that is meant.
@@ -61,14 +61,14 @@ def _read_lines(path: str | os.PathLike[str]) -> Iterator[tuple[int, Record]]:
                 yield number, replace(record, uid=record.uid or own)
 
 
-def _moved(record: Record, here: dict[int, int], how: str | None) -> Record:
+def _moved(record: Record, here: dict[int, int], how: str | None, author: str) -> Record:
     """Return a record of a file as one of this log, where records have other ids."""
     lost = [i for i in (*record.of, record.source) if i is not None and i not in here]
     if lost:
         raise FeedbackError(f"the record names record {lost[0]}, which is not in the file before it")
     body = {"of": [here[i] for i in record.of]} if record.kind == "undo" else record.body
     source = None if record.source is None else here[record.source]
-    return checked(replace(record, id=None, source=source, body=body, how=how or record.how))
+    return checked(replace(record, id=None, source=source, body=body, how=how or record.how), author=author)
 
 
 def export_spans(log: Exchange, path: str | os.PathLike[str], column: str, rule: str) -> int:

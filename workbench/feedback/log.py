@@ -5,15 +5,15 @@ from __future__ import annotations
 import getpass
 import operator
 import os
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Self
 
 from ..errors import FeedbackError
 from .exchange import Exchange
 from .reading import undone
-from .records import Record, checked, rationale
+from .records import Record, checked, copied, rationale
 from .store import Store
 
 __all__ = ["Feedback"]
@@ -177,7 +177,9 @@ class Feedback(Exchange):
         who = author or self.author
         with self._writing() as connection:
             ids = self._last_act(connection, who) if what is None else _ids(what)
-            return self._append(connection, [self._undo_of(connection, ids, who)])[0]
+            undo = self._append(connection, [self._undo_of(connection, ids, who)])[0]
+        self._catch_up()
+        return undo
 
     def redo(self, *, author: str | None = None) -> Record:
         """Take back the author's last undo that still stands.
@@ -192,12 +194,13 @@ class Feedback(Exchange):
             undos = self._undos(connection, None)
             gone, numbers = undone(undos), {number for number, _ in undos}
             # An undo of an undo is a redo: taking that back would be no step forward.
-            open_ = [n for n, of in reversed(undos) if n not in gone and not numbers & set(of)]
-            mine = (n for n in open_ if self._author_of(connection, n) == who)
-            number = next(mine, None)
+            open_ = (n for n, of in reversed(undos) if n not in gone and not numbers.issuperset(of))
+            number = next((n for n in open_ if self._is_an_undo_by(connection, n, who)), None)
             if number is None:
                 raise FeedbackError(f"There is no undo by '{who}' that still stands.")
-            return self._append(connection, [self._undo_of(connection, [number], who)])[0]
+            redo = self._append(connection, [self._undo_of(connection, [number], who)])[0]
+        self._catch_up()
+        return redo
 
     def write(self, records: Iterable[Record]) -> tuple[Record, ...]:
         """Write records, all of them or none.
@@ -219,7 +222,7 @@ class Feedback(Exchange):
         FeedbackBusyError
             If another writer did not end in time.
         """
-        ready = [checked(record, author=self.author) for record in records]
+        ready = list(self._ready(records))
         written = next((record.id for record in ready if record.id is not None), None)
         if written is not None:
             raise FeedbackError(
@@ -229,7 +232,48 @@ class Feedback(Exchange):
         if not ready:
             return ()
         with self._writing() as connection:
-            return self._append(connection, [replace(record, uid=None) for record in ready])
+            return self._append(connection, ready)
+
+    def _ready(self, records: Iterable[Record]) -> Iterator[Record]:
+        """Yield records checked and without names; of those that differ in their rows only, the first is checked."""
+        known: dict[int, tuple[Record, Record]] = {}
+        for record in records:
+            first, ready = known.get(id(record.body), (None, None))
+            if first is None or ready is None or not _differ_in_rows_only(first, ready, record):
+                ready = checked(record, author=self.author)
+                known[id(record.body)] = record, ready
+            yield copied(ready, record.key, record.source, record.id, None)
+
+    @contextmanager
+    def transaction(self) -> Iterator[Self]:
+        """Let all that is read and written inside be one write: nobody else writes meanwhile.
+
+        What is written is on the disk when it ends, or, if it raises, not at all.
+
+        Yields
+        ------
+        Feedback
+            The log itself, for this thread.
+
+        Raises
+        ------
+        FeedbackError
+            If this is the log as it was, which takes nothing.
+        FeedbackBusyError
+            If another writer did not end in time.
+
+        Examples
+        --------
+        >>> import tempfile
+        >>> log = Feedback(Path(tempfile.mkdtemp()) / "feedback.db", author="ada")
+        >>> with log.transaction():
+        ...     if not log.records(key="photos/17", kind="tag"):
+        ...         record = log.tag("photos/17", "dark")
+        >>> log.version
+        1
+        """
+        with self._writing():
+            yield self
 
     # Opening and closing
 
@@ -256,6 +300,13 @@ class Feedback(Exchange):
 def _reopened(path: str, author: str, timeout: float, until: int | None) -> Feedback:
     log = Feedback(path, author=author, timeout=timeout)
     return log if until is None else log.at(until)
+
+
+def _differ_in_rows_only(first: Record, ready: Record, other: Record) -> bool:
+    """Say whether a record is as one that was checked: what was said by value, for it may have been changed since."""
+    names = ("kind", "column", "author", "time", "model", "how")
+    about = all(getattr(first, name) == getattr(other, name) for name in names)
+    return about and bool(ready.body == other.body) and bool(ready.shown == other.shown)
 
 
 def _ids(what: int | Record | Sequence[int | Record]) -> list[int]:

@@ -64,6 +64,8 @@ class Agreement:
 def last_words(records: Iterable[Record]) -> dict[str, list[Record]]:
     """Return by key the last record of each author, in the order of their ids: a later one replaces an earlier one.
 
+    What was propagated replaces nothing that was said of the row itself, and comes before it: it is never the latest.
+
     Parameters
     ----------
     records : iterable of Record
@@ -79,9 +81,13 @@ def last_words(records: Iterable[Record]) -> dict[str, list[Record]]:
     found: dict[str, dict[str, Record]] = {}
     for record in records:
         by_author = found.setdefault(record.key, {})
-        by_author.pop(record.author, None)
-        by_author[record.author] = record
-    return {key: list(by_author.values()) for key, by_author in found.items()}
+        before = by_author.get(record.author)
+        if before is None or before.propagated or not record.propagated:
+            by_author.pop(record.author, None)
+            by_author[record.author] = record
+    return {
+        key: sorted(by_author.values(), key=lambda record: not record.propagated) for key, by_author in found.items()
+    }
 
 
 def merged_regions(voices: Voices, rule: str) -> dict[str, Region]:

@@ -5,14 +5,13 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import Iterable, Sequence
-from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, TypeAlias
 
 from ..errors import FeedbackError
 from .checks import cut
 from .merging import Agreement, agreement_on, last_words, merged_labels, merged_regions
-from .records import KINDS, ROLES, Record, checked
+from .records import KINDS, ROLES, Record, checked, copied
 from .region import Region
 from .store import Store
 
@@ -24,6 +23,8 @@ if TYPE_CHECKING:
 __all__ = ["Reading", "Undo", "undone"]
 
 Undo: TypeAlias = tuple[int, tuple[int, ...]]  # the id of an undo, and what it takes back
+
+_Known: TypeAlias = dict[tuple[Any, ...], Record]  # records that differ from others in their row and number only
 
 _SELECT = (
     'SELECT id, uid, kind, key, "column", author, time, model, how, source, body, shown FROM records WHERE id <= ?'
@@ -119,8 +120,40 @@ class Reading:
             # Ids only grow, so that what lies below one never changes: no transaction is needed to read twice.
             last = self._last(connection)
             gone = undone(self._undos(connection, last)) if standing else set()
-            rows = connection.execute(query, (last, *wanted.values())).fetchall()
-        return [self._record(row) for row in rows if not standing or (row[0] not in gone and row[2] != "undo")]
+            rows = connection.execute(query, (last, *wanted.values()))
+            known: _Known = {}
+            return [
+                self._record(row, known) for row in rows if not standing or (row[0] not in gone and row[2] != "undo")
+            ]
+
+    def counts(self) -> dict[str, int]:
+        """Return how many records of each kind stand; no record is read for it.
+
+        Returns
+        -------
+        dict of str to int
+            By kind, in the order of their names; kinds of which there is none are left out.
+        """
+        return {
+            str(kind): int(count) for kind, count in self._standing("kind, count(*)", " GROUP BY kind ORDER BY kind")
+        }
+
+    def keys(self, kind: str = "rationale") -> set[str]:
+        """Return the keys of rows with records of a kind that stand; no record is read for it.
+
+        Parameters
+        ----------
+        kind : str
+            One of the kinds of records.
+
+        Raises
+        ------
+        FeedbackError
+            If there is no such kind.
+        """
+        if kind not in KINDS:
+            raise FeedbackError(f"`kind` must be one of {list(KINDS)}; got {kind!r}.")
+        return {str(key) for (key,) in self._standing("DISTINCT key", " AND kind = ?", kind)}
 
     # What it comes to
 
@@ -240,6 +273,17 @@ class Reading:
 
     # Rows of the file
 
+    def _standing(self, what: str, rest: str, *values: str) -> list[tuple[Any, ...]]:
+        """Ask for something of what stands, undos apart."""
+        with self._store.reading() as connection:
+            last = self._last(connection)
+            gone = json.dumps(sorted(undone(self._undos(connection, last))))
+            # Both parts are constants of this file.
+            query = f"SELECT {what} FROM records WHERE id <= ? AND kind != 'undo'"
+            return connection.execute(
+                f"{query} AND id NOT IN (SELECT value FROM json_each(?)){rest}", (last, gone, *values)
+            ).fetchall()
+
     def _last(self, connection: sqlite3.Connection) -> int:
         if self._until is not None:
             return self._until
@@ -265,20 +309,21 @@ class Reading:
         except (ValueError, KeyError, TypeError) as error:
             raise FeedbackError(f"Record {number} of '{self.path}', an undo, cannot be read: {error!r}.") from error
 
-    def _record(self, row: Sequence[Any]) -> Record:
+    def _record(self, row: Sequence[Any], known: _Known) -> Record:
         number, uid, kind, key, column, author, time, model, how, source, body, shown = row
         try:
-            said = None if shown is None else json.loads(shown)
-            record = Record(kind, key, json.loads(body), column, author, time, model, said, how, source, number, uid)
-            return checked(record, region=_region_in(body) if kind == "rationale" else None)
+            # A stroke that was propagated to many rows is read once; so is what was shown with it, and whose it is.
+            about = (kind, column, author, time, model, how, body, shown)
+            if about not in known:
+                said = None if shown is None else json.loads(shown)
+                record = Record(kind, key, json.loads(body), column, author, time, model, said, how, source)
+                known[about] = checked(record, region=_region_in(record.body) if kind == "rationale" else None)
+            return copied(known[about], key, source, number, uid)
         except (ValueError, RecursionError) as error:  # FeedbackError is a ValueError
             raise FeedbackError(f"Record {number} of '{self.path}' cannot be read: {error}") from error
 
 
-@lru_cache(maxsize=64)
-def _region_in(body: str) -> Region:
-    """Return the region of a rationale; a stroke that was propagated to many rows is read once."""
-    said = json.loads(body)
+def _region_in(said: Any) -> Region:
     if not isinstance(said, dict) or set(said) != {"role", "region"} or said["role"] not in ROLES:
         raise FeedbackError(f"A rationale must have a role, one of {list(ROLES)}, and a region; got {cut(said)}.")
     return Region.from_dict(said["region"])

@@ -2,6 +2,10 @@
 
 A write is one transaction that is on the disk before it returns. Writers of any number of threads and processes
 take turns; readers wait for nobody. Each thread of each process has a connection of its own.
+
+SQLite's locks are those of POSIX, which a process loses on a file as soon as it closes any descriptor of it: nothing
+here but SQLite may open the file. And a fork inherits SQLite's table of locks, but none of the locks: what it inherits
+is closed before it opens a connection of its own. See https://www.sqlite.org/howtocorrupt.html, sections 2.2 and 2.6.
 """
 
 from __future__ import annotations
@@ -22,6 +26,7 @@ __all__ = ["Store"]
 
 APPLICATION = 0x52574642  # "RWFB": what the header of the file says it is
 SCHEMA = 1
+_SMALLEST = 512  # bytes of a database: one page of the smallest size
 
 # Each statement is a constant: no SQL is made from values.
 _SCHEMA = (
@@ -85,20 +90,8 @@ class Store:
         self._own = threading.local()
         self._handles: weakref.WeakSet[_Handle] = weakref.WeakSet()
         self._closed = False
-        with self._told():
-            self.identity = str(self.connection().execute("SELECT identity FROM log").fetchone()[0])
-
-    def connection(self) -> sqlite3.Connection:
-        """Return the connection of this thread of this process, opened on first use."""
-        if self._closed:
-            raise FeedbackError(f"The log '{self.path}' was closed; open it again: Feedback(path).")
-        handle: _Handle | None = getattr(self._own, "handle", None)
-        # A connection must not be carried into a fork: the child opens its own.
-        if handle is None or handle.process != os.getpid():
-            handle = _Handle(self._open())
-            self._own.handle = handle
-            self._handles.add(handle)
-        return handle.connection
+        with self.reading() as connection:
+            self.identity = str(connection.execute("SELECT identity FROM log").fetchone()[0])
 
     def close(self) -> None:
         """Close the connections of this process."""
@@ -109,26 +102,51 @@ class Store:
     @contextmanager
     def reading(self) -> Iterator[sqlite3.Connection]:
         """Give the connection to read with; what goes wrong is told in words of the log."""
-        with self._told():
-            yield self.connection()
+        with self._told(), self._held() as connection:
+            yield connection
 
     @contextmanager
     def writing(self) -> Iterator[sqlite3.Connection]:
-        """Give the connection inside a transaction, which is on the disk when this returns, or undone if it raises."""
-        with self._told():
-            connection = self.connection()
-            connection.execute("BEGIN IMMEDIATE")
+        """Give the connection inside a transaction, which is on the disk when this returns, or undone if it raises.
+
+        Inside another one of the same thread it is a part of that: undone by itself, on the disk with the whole.
+        """
+        with self._told(), self._held() as connection:
+            inner = connection.in_transaction
+            connection.execute("SAVEPOINT part" if inner else "BEGIN IMMEDIATE")
             try:
                 yield connection
-                connection.execute("COMMIT")
+                connection.execute("RELEASE part" if inner else "COMMIT")
             except BaseException:
-                _roll_back(connection)
+                if inner and connection.in_transaction:
+                    connection.execute("ROLLBACK TO part")
+                    connection.execute("RELEASE part")
+                elif not inner:
+                    _roll_back(connection)
                 raise
 
-    def _open(self) -> sqlite3.Connection:
+    @contextmanager
+    def _held(self) -> Iterator[sqlite3.Connection]:
+        """Give the connection of this thread of this process, opened on first use, and note that it is in use."""
+        if self._closed:
+            raise FeedbackError(f"The log '{self.path}' was closed; open it again: Feedback(path).")
+        handle: _Handle | None = getattr(self._own, "handle", None)
+        # A connection must not be carried into a fork: the child opens its own.
+        if handle is None or handle.link.process != os.getpid():
+            handle = self._own.handle = _Handle(self._open())
+            self._handles.add(handle)
+        handle.link.users += 1
+        try:
+            yield handle.link.connection
+        finally:
+            handle.link.users -= 1
+
+    def _open(self) -> _Link:
         self._check_file()
         # Not closed by the thread that opened it, where that has ended.
         connection = sqlite3.connect(self.path, timeout=self.timeout, isolation_level=None, check_same_thread=False)
+        link = _Link(connection)
+        _links.add(link)
         try:
             # In one transaction: a file that somebody is just making is a new one or a log, nothing in between.
             connection.execute("BEGIN")
@@ -141,21 +159,33 @@ class Store:
             _use_write_ahead(connection, self.path, self.timeout)
             connection.execute("PRAGMA synchronous = FULL")
             connection.execute("PRAGMA fullfsync = ON")
+            link.file = _file_at(self.path)
         except BaseException:
-            connection.close()
+            link.close()
             raise
-        return connection
+        link.users = 0
+        return link
 
     def _check_file(self) -> None:
         if not self.path.parent.is_dir():
             raise FeedbackError(f"The directory of a log must exist; there is no '{self.path.parent}'.")
         if self.path.is_dir():
             raise FeedbackError(f"A log is a file; '{self.path}' is a directory. Name a file in it, feedback.db say.")
-        if self.path.exists():
-            with self.path.open("rb") as file:
-                start = file.read(16)
-            if start and start != b"SQLite format 3\0":
-                raise FeedbackError(f"'{self.path}' is no log of feedback; it is left as it is. Name another file.")
+        if not self.path.exists():
+            return
+        # Looked at from outside only: to open and close it would give up the locks of this process on it. SQLite
+        # itself says whether it is a database, but takes a file of one byte for a new one.
+        if 0 < self.path.stat().st_size < _SMALLEST:
+            raise self._no_log()
+        file = _file_at(self.path)
+        if any(link.process != os.getpid() and link.file in (file, None) for link in list(_links)):
+            raise FeedbackError(
+                f"This process was forked while another thread was using the log '{self.path}', so that SQLite cannot "
+                "lock it here. Start processes by spawn: multiprocessing.get_context('spawn')."
+            )
+
+    def _no_log(self) -> FeedbackError:
+        return FeedbackError(f"'{self.path}' is no log of feedback; it is left as it is. Name another file.")
 
     def _is_ours(self, connection: sqlite3.Connection) -> bool:
         """Say whether the file is a log already, and not a new one; raise if it is something else."""
@@ -203,27 +233,51 @@ class Store:
                 ) from error
             raise FeedbackError(f"The log '{self.path}' cannot be used: {error}.") from error
         except sqlite3.Error as error:
+            if getattr(error, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_NOTADB:
+                raise self._no_log() from error
             raise FeedbackError(f"The log '{self.path}' cannot be used: {error}.") from error
 
 
-class _Handle:
-    """A connection and the process that opened it; closed when its thread, or the process, ends."""
+class _Link:
+    """A connection, the process that opened it, and how many are using it; nobody knows it before it is opened."""
 
     def __init__(self, connection: sqlite3.Connection) -> None:
         self.connection = connection
         self.process = os.getpid()
-        self.close = weakref.finalize(self, _close, connection, self.process)
+        self.file: tuple[int, int] | None = None
+        self.users = 1
+
+    def close(self) -> None:
+        """Close the connection, unless it was in use when this process was forked: it holds a lock for good."""
+        if self.process == os.getpid() or not self.users:
+            self.connection.close()
+            _links.discard(self)
 
 
-_inherited: list[sqlite3.Connection] = []
+class _Handle:
+    """What a thread holds its connection by; closed when the thread, or the process, ends."""
+
+    def __init__(self, link: _Link) -> None:
+        self.link = link
+        self.close = weakref.finalize(self, link.close)
 
 
-def _close(connection: sqlite3.Connection, process: int) -> None:
-    if os.getpid() == process:
-        connection.close()
-    else:
-        # In a fork, closing would give up locks that the parent's connection believes to hold.
-        _inherited.append(connection)
+_links: set[_Link] = set()  # all that are open in this process, of every log; what a fork cannot close stays here
+
+
+def _close_inherited() -> None:
+    for link in list(_links):
+        if link.process != os.getpid():
+            link.close()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_close_inherited)
+
+
+def _file_at(path: Path) -> tuple[int, int]:
+    found = path.stat()
+    return found.st_dev, found.st_ino
 
 
 def _roll_back(connection: sqlite3.Connection) -> None:
