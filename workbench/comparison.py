@@ -3,81 +3,38 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
-from numpy.typing import NDArray
 
 from columns import Column, ScalarColumn
 from columns.column import compute_columns
 
 from .attributions import attribute
 from .classifier import Classifier, check_classifier
+from .comparison_slices import SliceComparison, compare_slices
 from .errors import OverlapError, PanelError
-from .judging import Figures, Judged, figures, judge
-from .paired import Difference, holm, mcnemar, mean_difference, paired_difference
+from .judging import Figures, Judged, both_times, figures, judge
 from .predictions import predict
 from .reasons import mask_column
+from .runs.lineage import seen_by
 from .slices import Slices, as_slices
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from .panel import DataPanel
+    from .runs import Run
 
 __all__ = ["CHANGES", "Comparison", "Figures", "SliceComparison", "compare", "figures"]
 
 CHANGES = ("fixed", "broken", "right", "wrong")
 _IRRELEVANT = "irrelevant"
 _OWN = ("prediction", "embedding", "before", "after", "change", "why_before", "why_after")
-
-
-@dataclass(frozen=True)
-class SliceComparison:
-    """Two classifiers on the rows of one slice.
-
-    Attributes
-    ----------
-    name, definition, reason : str
-        Of the slice.
-    before, after : Figures
-        Of each classifier.
-    fixed, broken : int
-        How many rows only the second, or only the first, gets right.
-    differences : mapping of str to Difference
-        After less before, with a 95 % interval, of those measures that are means over rows: of proportions
-        (``accuracy``, ``swap_sensitivity``) as `paired_difference` tells, of others (``brier``, ``log_loss``,
-        ``mass_on_mask`` ...) as `mean_difference` does, over the rows that could be measured both times.
-    p : float or None
-        Of McNemar's test that a row is as likely fixed as broken; None without rows.
-    p_holm : float or None
-        The same, adjusted for the number of slices; None for all rows together.
-    """
-
-    name: str
-    definition: str
-    reason: str
-    before: Figures
-    after: Figures
-    fixed: int
-    broken: int
-    differences: Mapping[str, Difference]
-    p: float | None
-    p_holm: float | None = None
-
-    @property
-    def rows(self) -> int:
-        """How many rows were judged."""
-        return self.before.rows
-
-    @property
-    def difference(self) -> Difference | None:
-        """Of the accuracies; None without rows."""
-        return self.differences.get("accuracy")
 
 
 @dataclass(frozen=True, eq=False)
@@ -87,7 +44,7 @@ class Comparison:
     Attributes
     ----------
     before, after : Figures
-        Of each classifier.
+        Of each classifier; each measure over the rows that could be measured both times.
     fixed, broken : DataPanel
         Rows that only the second, or only the first, gets right.
     panel : DataPanel
@@ -99,9 +56,12 @@ class Comparison:
     slices : tuple of SliceComparison
         In the order given.
     irrelevant : str or None
-        Column of `panel` with the masks of what must not matter.
+        Column of `panel` with the masks of what must not matter: that which was named, or where they were given as
+        they are, a new one, "irrelevant" unless there is such a column already.
     label, on : str
         Columns of the labels, and of what the first classifier is fed.
+    part : {"magnitude", "positive"}
+        Which part of signed scores the measures count.
     """
 
     before: Figures
@@ -114,13 +74,13 @@ class Comparison:
     irrelevant: str | None = None
     label: str = "label"
     on: str = field(default="image")
+    part: str = "magnitude"
 
     def table(self) -> list[tuple[str, float | None, float | None]]:
         """Return (measure, before, after) rows, those that are known."""
-        from .comparison_text import MEASURES
+        from .comparison_text import measured
 
-        rows = [(words, getattr(self.before, name), getattr(self.after, name)) for name, words, _ in MEASURES]
-        return [row for row in rows if row[1] is not None or row[2] is not None]
+        return [(words, before, after) for _, words, before, after, _ in measured(self)]
 
     def to_pandas(self) -> pd.DataFrame:
         """Return one row for all rows together, then one for each slice; two columns for each measure."""
@@ -157,7 +117,8 @@ def compare(
     method: str = "input_gradient",
     part: str = "magnitude",
     device: str = "auto",
-    trained_rows_too: bool = False,
+    seen_rows_too: bool = False,
+    runs: Mapping[str, Run] | str | os.PathLike[str] | None = None,
     **settings: Any,
 ) -> Comparison:
     """Compare two classifiers on the same rows.
@@ -165,8 +126,10 @@ def compare(
     Parameters
     ----------
     panel : DataPanel
-        Rows that neither was trained on. Columns called before, after, change, why_before, why_after, prediction and
-        embedding do not come back in the result, where these names are its own.
+        Rows that neither has seen: neither trained on, nor held out to choose its state by (the best of many states
+        was taken on those, which flatters it as well), nor seen by a run that it came from. Columns called before,
+        after, change, why_before, why_after, prediction and embedding do not come back in the result, where these
+        names are its own.
     before, after : Classifier, or what a training returned
         With the same classes. Of a run, its `model`.
     slices : column name, slice, sequence of these, or mapping of names to conditions, optional
@@ -184,8 +147,11 @@ def compare(
         output (integrated gradients, occlusion, Grad-CAM).
     device : str
         As for `workbench.predict`.
-    trained_rows_too : bool
-        Judge also on rows that a run says it was trained on. The figures then flatter it.
+    seen_rows_too : bool
+        Judge also on rows that a model has seen. The figures then flatter it.
+    runs : mapping of str to Run, str or Path, optional
+        Where runs are found that a saved model knows by their id alone: ``bench.runs``, or a directory of runs. A
+        model whose run is not found, or that no run has made, cannot tell what it has seen.
 
     Returns
     -------
@@ -197,7 +163,9 @@ def compare(
     PanelError
         If the classifiers do not have the same classes, labels or masks do not fit, or no row can be judged.
     OverlapError
-        If a run was trained on some of these rows.
+        If one of them has seen some of these rows.
+    RunFileError
+        If a run that it came from is damaged, so that nobody can tell.
     RunError
         If masks are not arrays of one shape.
     ClassifierError
@@ -217,10 +185,10 @@ def compare(
     >>> [(s.name, s.rows, s.difference.estimate) for s in found.slices]
     [('label = a', 1, 0.0), ('label = b', 2, 1.0)]
     """
-    runs = before, after
+    given = before, after
     before, after = _classifier(before), _classifier(after)
-    if not trained_rows_too:
-        _check_not_trained_on(panel, *runs)
+    if not seen_rows_too:
+        _check_unseen(panel, *given, runs)
     if before.classes != after.classes:
         raise PanelError(f"Both classifiers must have the same classes; got {before.classes} and {after.classes}.")
     chosen = as_slices(panel, slices)
@@ -232,20 +200,15 @@ def compare(
                            "device": device, **settings}  # fmt: skip
     first = judge(panel, before, prediction=both["before"], **how)
     second = judge(panel, after, prediction=both["after"], **how)
-    there = first.there & second.there
-    first, second = replace(first, there=there), replace(second, there=there)
-    both["change"] = _change(first, second)
+    both["change"] = _change(*both_times(first, second))
     for name, model in (("why_before", before), ("why_after", after)):
         if panel[model.on].form in ("image", "dense"):  # what has a gradient
             both[name] = attribute(panel, model, method, device=device, **settings)
-    masked_by = irrelevant if isinstance(irrelevant, str) else None if masks is None else _IRRELEVANT
-    if masks is not None and masked_by == _IRRELEVANT:
-        both[_IRRELEVANT] = masks
-    overall = _compared("all rows", "", "", first, second, np.ones(len(panel), np.bool_))
-    parts = [
-        _compared(one.name, one.definition, one.reason, first, second, some)
-        for one, some in zip(chosen, rows, strict=True)
-    ]
+    masked_by = irrelevant if isinstance(irrelevant, str) else None
+    if masks is not None and (masked_by is None or masked_by in _OWN):
+        masked_by = _free(_IRRELEVANT, both)
+        both[masked_by] = masks
+    overall, parts = compare_slices(first, second, list(zip(chosen, rows, strict=True)))
     return Comparison(
         before=overall.before,
         after=overall.after,
@@ -253,25 +216,32 @@ def compare(
         broken=both[both["change"] == "broken"],
         panel=both,
         overall=overall,
-        slices=_adjusted(parts),
+        slices=parts,
         irrelevant=masked_by,
         label=label,
         on=before.on,
+        part=part,
     )
 
 
-def _check_not_trained_on(panel: DataPanel, *runs: Any) -> None:
-    """Raise if a run says that it was trained on rows of the panel; a classifier alone cannot tell."""
-    for run in runs:
-        if isinstance(run, Classifier) or not callable(getattr(run, "keys", None)):
-            continue
-        trained = set(run.keys("trained"))
-        both = [key for key in panel.key.to_list() if key in trained]
+def _check_unseen(panel: DataPanel, before: Any, after: Any, runs: Any) -> None:
+    """Raise if one of the models has seen rows of the panel, as far as that is known."""
+    for which, model in (("before", before), ("after", after)):
+        seen = seen_by(model, runs)
+        both = [key for key in panel.key.to_list() if key in seen] if seen else []
         if both:
             raise OverlapError(
-                f"A run must be judged on rows that it was not trained on; it was on {len(both):,} of these "
-                f"{len(panel):,}, {', '.join(both[:3])} among them. Give other rows, or say `trained_rows_too=True`."
+                f"Models must be compared on rows that they have not seen; `{which}`, or a run that it came from, was "
+                f"trained or chosen on {len(both):,} of these {len(panel):,}, {', '.join(both[:3])} among them. Give "
+                "other rows, or say `seen_rows_too=True`."
             )
+
+
+def _free(name: str, panel: DataPanel) -> str:
+    """A name that no column of the panel has."""
+    return next(
+        free for free in (name, *(f"{name}_{n}" for n in range(2, len(panel.columns) + 3))) if free not in panel
+    )
 
 
 def _classifier(given: Any) -> Classifier:
@@ -292,49 +262,3 @@ def _with_both(panel: DataPanel, before: Classifier, after: Classifier, device: 
 def _change(before: Judged, after: Judged) -> ScalarColumn:
     codes = np.where(after.right, np.where(before.right, 2, 0), np.where(before.right, 1, 3))
     return ScalarColumn(pa.array(codes.astype(np.int32), mask=~before.there), classes=CHANGES)
-
-
-def _compared(
-    name: str, definition: str, reason: str, before: Judged, after: Judged, rows: NDArray[np.bool_]
-) -> SliceComparison:
-    some = rows & before.there
-    right = before.right[some], after.right[some]
-    fixed, broken = int((right[1] & ~right[0]).sum()), int((right[0] & ~right[1]).sum())
-    measured = ~(np.isnan(before.flips) | np.isnan(after.flips)) & rows
-    found = {
-        "accuracy": _of_proportions(*right),
-        "swap_sensitivity": _of_proportions(before.flips[measured] > 0, after.flips[measured] > 0),
-        "brier": mean_difference(before.brier[some], after.brier[some]),
-        "log_loss": mean_difference(before.nats[some], after.nats[some]),
-        "mass_on_mask": mean_difference(before.mass[rows], after.mass[rows]),
-        "rank_in_mask": mean_difference(before.rank[rows], after.rank[rows]),
-        "wrong_reason": mean_difference(before.wrong_reason[rows], after.wrong_reason[rows]),
-    }
-    return SliceComparison(
-        name,
-        definition,
-        reason,
-        before.figures(rows),
-        after.figures(rows),
-        fixed,
-        broken,
-        {measure: difference for measure, difference in found.items() if difference is not None},
-        mcnemar(fixed, broken) if some.any() else None,
-    )
-
-
-def _of_proportions(before: NDArray[np.bool_], after: NDArray[np.bool_]) -> Difference | None:
-    if not len(before):
-        return None
-    return paired_difference(
-        both=int((before & after).sum()),
-        fixed=int((after & ~before).sum()),
-        broken=int((before & ~after).sum()),
-        neither=int((~before & ~after).sum()),
-    )
-
-
-def _adjusted(slices: Sequence[SliceComparison]) -> tuple[SliceComparison, ...]:
-    """Slices with Holm's p beside the raw one; a slice without rows is no test."""
-    adjusted = iter(holm([one.p for one in slices if one.p is not None]))
-    return tuple(one if one.p is None else replace(one, p_holm=next(adjusted)) for one in slices)

@@ -12,7 +12,7 @@ from PIL import Image
 from columns.column import compute_columns
 
 from .calibration import BINS
-from .comparison_text import MEASURES, chance, interval, number, signed
+from .comparison_text import MEASURES, chance, interval, left_out, measured, number, signed
 from .drawings import difference_bar, reach_of, reliability
 from .overlays import LESS, MORE, OUTLINE, difference_picture, enlarged, saliency_picture
 from .report import Report
@@ -28,12 +28,16 @@ _PICTURE = 84  # pixels
 _SNIPPET = 90  # letters of a text
 
 _MEANING = {
-    "calibration error": "how far confidence and accuracy are apart",
-    "Brier score": "squared distance of the probabilities from the truth",
-    "mass on mask": "share of saliency on the region that must not matter",
-    "rank in mask": "share of the most salient places that lie in it",
-    "wrong reason": "share of it that is lit up",
-    "swap sensitivity": "share of answers that flip when it is refilled from another row",
+    "calibration_error": "how far confidence and accuracy are apart",
+    "brier": "squared distance of the probabilities from the truth",
+    "mass_on_mask": "share of saliency on the region that must not matter",
+    "rank_in_mask": "share of the most salient places that lie in it",
+    "wrong_reason": "share of it that is lit up",
+    "swap_sensitivity": "share of answers that flip when it is refilled from another row",
+}
+_COUNTED = {
+    "magnitude": "Scores count by their magnitude; papers report wrong reasons of the positive part.",
+    "positive": "Of scores, the positive part counts.",
 }
 
 
@@ -60,7 +64,7 @@ def comparison_report(comparison: Comparison, title: str = "Before and after") -
         page.text(
             f"{_rows_in_words(left_out)} without label or input {'is' if left_out == 1 else 'are'} left out.", soft=True
         )
-    _measures(page, found)
+    _measures(page, comparison)
     if comparison.slices:
         page.section("Slices")
         slice_table(page, comparison.slices)
@@ -70,25 +74,22 @@ def comparison_report(comparison: Comparison, title: str = "Before and after") -
     return page
 
 
-def _measures(page: Report, found: SliceComparison) -> None:
-    rows, better, meanings = [], [], []
-    for name, words, more in MEASURES:
-        before, after = getattr(found.before, name), getattr(found.after, name)
-        if before is None and after is None:
-            continue
-        change = None if before is None or after is None else after - before
+def _measures(page: Report, comparison: Comparison) -> None:
+    found, rows, better, meanings = comparison.overall, [], [], []
+    more = {name: is_better for name, _, is_better in MEASURES}
+    for name, words, before, after, change in measured(comparison):
         told = f"{signed(change)} {interval(found.differences.get(name))}".strip()
         rows.append((words, number(before), number(after), told))
-        better.append(change is not None and (change > 0 if more else change < 0))
-        if words in _MEANING:
-            meanings.append(f"{words}: {_MEANING[words]}")
+        better.append(change is not None and (change > 0 if more[name] else change < 0))
+        if name in _MEANING:
+            meanings.append(f"{words}: {_MEANING[name]}")
     page.table(("", "before", "after", "change, 95 % interval"), rows, better)
-    masked = f" Measures of explanations are over {found.before.masked_rows:,} rows with a marked region."
-    page.text(
-        f"{_capital('; '.join(meanings))}. Changes for the better are green."
-        f"{masked if found.before.masked_rows else ''}",
-        soft=True,
-    )
+    said = [f"{_capital('; '.join(meanings))}. Changes for the better are green."]
+    if found.before.masked_rows:
+        said.append(f"Measures of explanations are over {found.before.masked_rows:,} rows with a marked region.")
+    if found.before.wrong_reason is not None:
+        said.append(_COUNTED[comparison.part])
+    page.text(" ".join([*said, *(f"{_capital(line)}." for line in left_out(comparison))]), soft=True)
 
 
 def slice_table(page: Report, slices: tuple[SliceComparison, ...]) -> None:

@@ -13,11 +13,23 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from .comparison import Comparison, SliceComparison
-    from .judging import Figures
     from .paired import Difference
 
-__all__ = ["MEASURES", "as_frame", "as_html", "as_text", "chance", "interval", "number", "signed", "summary"]
+__all__ = [
+    "MEASURES",
+    "as_frame",
+    "as_html",
+    "as_text",
+    "chance",
+    "interval",
+    "left_out",
+    "measured",
+    "number",
+    "signed",
+    "summary",
+]
 
+_PARTS = {"magnitude": "magnitude", "positive": "positive part"}
 # Attribute of `Figures`, its name for people, and whether more is better.
 MEASURES = (
     ("accuracy", "accuracy", True),
@@ -78,8 +90,8 @@ def summary(comparison: Comparison) -> str:
 def as_text(comparison: Comparison) -> str:
     """Return the measures, then the slices, as tables for a terminal."""
     rows = [
-        [words, number(before), number(after), signed(_step(before, after)), interval(found)]
-        for words, before, after, found in _measured(comparison.overall)
+        [words, number(before), number(after), signed(change), interval(comparison.overall.differences.get(name))]
+        for name, words, before, after, change in measured(comparison)
     ]
     parts = _columns(["", "before", "after", "change", "95 % interval"], rows)
     if comparison.slices:
@@ -100,7 +112,7 @@ def as_text(comparison: Comparison) -> str:
         ]
         heads = ["slice", "rows", "before", "after", "change", "95 % interval", "fixed", "broken", "p", "Holm's p"]
         parts += ["", *_columns(heads, told)]
-    return "\n".join([*parts, "", summary(comparison), *_on_masks(comparison)])
+    return "\n".join([*parts, "", summary(comparison), *_on_masks(comparison), *left_out(comparison)])
 
 
 def _on_masks(comparison: Comparison) -> list[str]:
@@ -109,20 +121,45 @@ def _on_masks(comparison: Comparison) -> list[str]:
     return [f"explanations measured on {masked:,} rows with a mask"] if 0 < masked != rows else []
 
 
+def left_out(comparison: Comparison) -> list[str]:
+    """Return in words which measures leave out rows that could be measured for only one of the two, if any do."""
+    once = comparison.overall.measured_once
+    told = [f"{words} {once[name]:,}" for name, words, _ in MEASURES if name in once]
+    return [f"rows left out, as they can be measured for only one of the two: {', '.join(told)}"] if told else []
+
+
+def measured(comparison: Comparison) -> list[tuple[str, str, float | None, float | None, float | None]]:
+    """Return the measures that at least one of the classifiers has: name, in words, before, after, and the change."""
+    one, found = comparison.overall, []
+    for name, words, _ in MEASURES:
+        before, after = getattr(one.before, name), getattr(one.after, name)
+        if before is not None or after is not None:
+            found.append((name, _in_words(words, comparison.part), before, after, one.change(name)))
+    return found
+
+
+def _in_words(words: str, part: str) -> str:
+    """What a measure is called; of WR, with the part of the scores that it counts, in which papers differ."""
+    return f"{words} ({_PARTS[part]})" if words == "wrong reason" else words
+
+
 def as_html(comparison: Comparison) -> str:
     """Return the same for a notebook, differences drawn as bars; in its colours, dark or light."""
     head = "".join(f'<th style="{_CELL}">{h}</th>' for h in ("before", "after", "change", "95 % interval"))
+    found = comparison.overall.differences
     body = "".join(
         f'<tr><td style="{_FIRST}">{html.escape(words)}</td>'
         + "".join(
             f'<td style="{_CELL}">{cell}</td>'
-            for cell in (number(before), number(after), signed(_step(before, after)), interval(found))
+            for cell in (number(before), number(after), signed(change), interval(found.get(name)))
         )
         + "</tr>"
-        for words, before, after, found in _measured(comparison.overall)
+        for name, words, before, after, change in measured(comparison)
     )
     said = f'<p style="margin:.4em 0"><b>{html.escape(_capital(summary(comparison)))}</b></p>'
-    said += "".join(f'<p style="margin:.4em 0">{_capital(line)}</p>' for line in _on_masks(comparison))
+    said += "".join(
+        f'<p style="margin:.4em 0">{_capital(line)}</p>' for line in (*_on_masks(comparison), *left_out(comparison))
+    )
     table = f"<table><thead><tr><th></th>{head}</tr></thead><tbody>{body}</tbody></table>"
     return f'<div style="{_TABLES}">{said}{table}{_slices_html(comparison)}</div>'
 
@@ -152,21 +189,6 @@ def _record(one: SliceComparison) -> dict[str, Any]:
         record[f"{name}_before"] = getattr(one.before, name)
         record[f"{name}_after"] = getattr(one.after, name)
     return record | {"definition": one.definition, "reason": one.reason}
-
-
-def _measured(one: SliceComparison) -> list[tuple[str, float | None, float | None, Difference | None]]:
-    """Measures that at least one of the classifiers has."""
-    found = [(words, name, _of(one.before, name), _of(one.after, name)) for name, words, _ in MEASURES]
-    return [(words, a, b, one.differences.get(name)) for words, name, a, b in found if a is not None or b is not None]
-
-
-def _of(figures: Figures, name: str) -> float | None:
-    value: float | None = getattr(figures, name)
-    return value
-
-
-def _step(before: float | None, after: float | None) -> float | None:
-    return None if before is None or after is None else after - before
 
 
 def _equals(p: float | None) -> str:

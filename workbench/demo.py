@@ -18,7 +18,7 @@ import torch
 from . import datasets
 from .classifier import Classifier
 from .clusters import explanation_clusters
-from .demo_report import DemoFigures, Story, demo_report, measures, net_name, percent, places
+from .demo_report import DemoFigures, Story, demo_report, measures, net_name, percent
 from .directory import Workbench
 from .errors import DataError
 from .judging import Figures, figures
@@ -143,8 +143,9 @@ def _run(
 
     say("2  Look: where does it look, on the pictures that it was trained on?")
     groups = explanation_clusters(train, plain.model, seed=seed)
-    for place, group in zip(places(groups), groups.describe()["rows"].to_list(), strict=True):
-        say(f"   {group:>6,} pictures: {place}")
+    told = groups.describe()
+    for place, size in zip(told["looks_at"].to_list(), told["rows"].to_list(), strict=True):
+        say(f"   {size:>6,} pictures: of all that it looks at, {place}")
     say("   A group that looks at one small place is a suspect: what is in a picture moves about, a mark does not.\n")
 
     say('3  Say so: "this must not matter"')

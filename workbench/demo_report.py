@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from .propagation import Preview
     from .runs import Run
 
-__all__ = ["DemoFigures", "Story", "demo_report", "measures", "net_name", "percent", "places"]
+__all__ = ["DemoFigures", "Story", "demo_report", "measures", "net_name", "percent"]
 
 _PICTURE = 84  # pixels
 
@@ -122,7 +122,9 @@ def _groups(page: Report, story: Story) -> None:
         "mean of its maps, and its three most typical pictures with where the net looks.", soft=True,
     )  # fmt: skip
     items: list[tuple[list[Image.Image], str, str]] = []
-    for number, (place, size) in enumerate(zip(places(groups), groups.sizes.tolist(), strict=True)):
+    for number, (place, size) in enumerate(
+        zip(groups.describe()["looks_at"].to_list(), groups.sizes.tolist(), strict=True)
+    ):
         some: DataPanel = groups.panel[groups.typical(number)[:3]]
         items.append(
             ([_mean_map(groups, number), *_looks(some, story.plain.model)], f"{size:,} pictures", f"· {place}")
@@ -179,26 +181,6 @@ def _fine_tune(page: Report, tuned: Run) -> None:
         "marked region refilled from other pictures, then with a small penalty on the gradient inside it as well. "
         f"The {tuned.selection}.", soft=True,
     )  # fmt: skip
-
-
-def places(groups: ExplanationClusters) -> list[str]:
-    """Return where each group looks, in words, and how much of its mean map lies there.
-
-    Parameters
-    ----------
-    groups : ExplanationClusters
-        Of pictures.
-    """
-    found = []
-    for mean in groups.describe()["mean_map"].to_list():
-        height, width = mean.shape[-2:]
-        share = np.asarray(mean).reshape(-1, height, width).sum(axis=0)
-        row, column = np.unravel_index(share.argmax(), share.shape)
-        down = ("top", "middle", "bottom")[min(2, 3 * int(row) // height)]
-        across = ("left", "centre", "right")[min(2, 3 * int(column) // width)]
-        near = share[max(0, row - 1) : row + 2, max(0, column - 1) : column + 2].sum() / share.sum()
-        found.append(f"{near:.0%} of what it looks at is at the {down} {across}")
-    return found
 
 
 def _mean_map(groups: ExplanationClusters, number: int) -> Image.Image:

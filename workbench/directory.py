@@ -25,12 +25,15 @@ from typing import TYPE_CHECKING, Any, Self, TypeAlias
 
 from torch import Tensor, nn
 
+from columns.manifest import CURRENT
+
 from . import storage
 from .classifier import Classifier
-from .errors import PanelError, RunFileError, WorkbenchError
+from .errors import NotHereError, PanelError, RunFileError, WorkbenchError
 from .feedback import Feedback
 from .runs import Replay, Run
-from .runs.files import field, read_json, write_json
+from .runs.files import DRAFT, read_json, write_json
+from .runs.lineage import seen_by
 from .shelf import Models, Runs
 from .status import Status, status_of
 
@@ -41,7 +44,6 @@ if TYPE_CHECKING:
 __all__ = ["Workbench"]
 
 MARK = "workbench.json"
-FORMAT = 1
 
 Rows: TypeAlias = "DataPanel | str | None"
 Model: TypeAlias = Classifier | Run | str
@@ -117,18 +119,15 @@ class Workbench:
         """
         root = Path(os.path.realpath(path))
         if not (root / MARK).exists():
-            if root.exists() and (not root.is_dir() or any(root.iterdir())):
+            # Names first, then the mark: another process may just be making the same workbench.
+            others = [name for name in os.listdir(root) if not name.startswith(DRAFT)] if root.is_dir() else []
+            if root.exists() and not (root / MARK).exists() and (others or not root.is_dir()):
                 raise RunFileError(
                     f"A workbench is made in a new or empty directory; '{root}' holds other things. Choose another one."
                 )
             root.mkdir(parents=True, exist_ok=True)
-            write_json(root / MARK, {"format": FORMAT})
-        found = field(read_json(root, MARK), "format", int, where=root / MARK)
-        if found > FORMAT:
-            raise RunFileError(
-                f"'{root}' is a workbench of format {found}; this version reads up to {FORMAT}. "
-                "Update rationale-workbench."
-            )
+            write_json(root / MARK, {})
+        read_json(root, MARK)
         how = {"factory": factory, "preprocess": preprocess, "offsets": offsets, "trust": trust}
         return cls(root, how, author, base)
 
@@ -138,27 +137,39 @@ class Workbench:
     def panel(self) -> DataPanel:
         """The newest version of the panel; assigning one saves it as the next.
 
+        What is changed in it is not in the directory before it is assigned: ``bench.panel = panel``.
+
         Raises
         ------
         PanelError
             If none was saved yet.
         """
-        place = self.path / "panel"
-        if not place.exists():
+        if not self.has_panel:
             raise PanelError("This workbench has no panel yet; give it one: bench.panel = panel.")
-        newest = storage.versions(place)[-1]
+        newest = storage.versions(self.path / "panel")[-1]
         if self._opened is None or self._opened[0] != newest:
-            self._opened = newest, storage.open(place, base=self._base)
-        return self._opened[1]
+            self._opened = newest, storage.open(self.path / "panel", base=self._base)
+        # A copy, so that what is changed there is kept by assigning it, and by nothing else.
+        return self._opened[1].copy()
 
     @panel.setter
     def panel(self, panel: DataPanel) -> None:
         storage.save(panel, self.path / "panel")
 
+    @property
+    def has_panel(self) -> bool:
+        """Whether a panel was saved here."""
+        return (self.path / "panel" / CURRENT).exists()
+
     @cached_property
     def feedback(self) -> Feedback:
         """The log of what people said."""
         return Feedback(self.path / "feedback.db", author=self._author)
+
+    @property
+    def has_feedback(self) -> bool:
+        """Whether anybody has opened its log yet."""
+        return (self.path / "feedback.db").exists()
 
     def status(self) -> Status:
         """Return what there is, in figures."""
@@ -209,20 +220,29 @@ class Workbench:
         rows : DataPanel, str or None
             As for `fit`; None are those that neither was trained on, nor what they came from.
         **settings
-            As for `workbench.compare`.
+            As for `workbench.compare`. Where ``irrelevant=`` is left out and the judged rows have marks in the log,
+            these are taken.
         """
         from .comparison import compare
 
-        judged = self.unseen(before, after) if rows is None else self.rows(rows)
-        return compare(judged, self._made(before), self._made(after), **settings)
+        first, second = self._made(before), self._made(after)
+        judged = self.unseen(first, second) if rows is None else self.rows(rows)
+        if settings.get("irrelevant") is None:
+            on = self.classifier(first).on
+            said = self.feedback.regions(column=on) if self.has_feedback else {}
+            if not said.keys().isdisjoint(judged.key.to_list()):
+                settings["irrelevant"] = self.feedback.column(judged, column=on)
+        return compare(judged, first, second, runs=self.runs.path, **settings)
 
-    def replay(self, run: Run | str) -> Replay:
+    def replay(self, run: Run | str, **given: Any) -> Replay:
         """Do a run again with the panel and the feedback of this workbench, and compare the weights.
 
         Parameters
         ----------
         run : Run or str
             Of this workbench.
+        **given
+            As for `Run.replay`: ``validation=``, where its rows were not in the panel.
 
         Returns
         -------
@@ -240,7 +260,7 @@ class Workbench:
         trouble: WorkbenchError | None = None
         for version in reversed(storage.versions(place)):
             try:
-                return told.replay(storage.open(place, version, base=self._base), log)
+                return told.replay(storage.open(place, version, base=self._base), log, **given)
             except WorkbenchError as error:
                 trouble = trouble or error
         assert trouble is not None
@@ -259,13 +279,7 @@ class Workbench:
 
     def unseen(self, *models: Model) -> DataPanel:
         """Return the rows of the panel that none of some models, nor what they came from, was trained or chosen on."""
-        seen: set[str] = set()
-        for model in models:
-            made = self._made(model)
-            run = made if isinstance(made, Run) else None
-            while run is not None:
-                seen.update(run.keys("trained"), run.keys("held out"))
-                run = self.runs.get(run.parent) if run.parent else None
+        seen = frozenset().union(*(seen_by(self._made(model), self.runs.path) for model in models))
         panel = self.panel
         kept = [key for key in panel.key.to_list() if key not in seen]
         if not kept:
@@ -279,6 +293,10 @@ class Workbench:
         """Return the run or the classifier that is meant."""
         if not isinstance(model, str):
             return model
+        if model in self.models and model in self.runs:
+            raise NotHereError(
+                f"'{model}' is a model and a run; say which: bench.models['{model}'] or bench.runs['{model}']."
+            )
         if model in self.models:
             return self.models[model]
         if model in self.runs:

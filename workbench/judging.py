@@ -26,10 +26,12 @@ from .relational import key_array
 if TYPE_CHECKING:
     from .panel import DataPanel
 
-__all__ = ["Figures", "Judged", "figures", "judge", "label_codes"]
+__all__ = ["Figures", "Judged", "both_times", "figures", "judge", "label_codes"]
 
 _ROWS = 1024  # rows whose scores are held at once
 _NO_LABEL = -1
+# What is measured of each row, and is not a number where it cannot be.
+_MEASURED = ("confidence", "brier", "nats", "mass", "rank", "wrong_reason", "flips")
 
 
 @dataclass(frozen=True)
@@ -46,12 +48,13 @@ class Figures:
         Mean share of saliency inside the mask; None without masks, as all that follow but `calibration`. Saliency is
         |∂ max log p / ∂x|, or what another method gives.
     swap_sensitivity : float or None
-        Share of predictions that flip when the masked region is refilled from another row.
+        Share of predictions that flip when the masked region is refilled from another row; None if there is none.
     rank_in_mask : float or None
         Mean share of the K highest scores inside a mask of K elements.
     wrong_reason : float or None
         Mean share of the mask that is lit up (WR): whose score, over the highest of its row, exceeds the mean
-        of such scores over the masked rows of the whole panel.
+        of such scores over the masked rows of the whole panel. Scores count by `part`, magnitude unless told
+        otherwise; papers report WR of the positive part.
     masked_rows : int
         How many rows have a mask that is not empty.
     calibration : Calibration or None
@@ -104,6 +107,8 @@ class Judged:
         Whether there is a label, and an input that is not null.
     confidence, brier, nats : ndarray, shape (rows,), float64
         As `scores_of_rows` gives them.
+    masked : ndarray, shape (rows,), bool
+        Whether there is a mask that is not empty, and an input.
     mass, rank, wrong_reason, flips : ndarray, shape (rows,), float64
         Measures of the explanation, and whether the prediction flips when the region is refilled; NaN where
         there is none, as on rows without a mask.
@@ -115,6 +120,7 @@ class Judged:
     confidence: NDArray[np.float64]
     brier: NDArray[np.float64]
     nats: NDArray[np.float64]
+    masked: NDArray[np.bool_]
     mass: NDArray[np.float64]
     rank: NDArray[np.float64]
     wrong_reason: NDArray[np.float64]
@@ -140,7 +146,7 @@ class Judged:
             swap_sensitivity=_mean(self.flips[chosen]),
             rank_in_mask=_mean(self.rank[chosen]),
             wrong_reason=_mean(self.wrong_reason[chosen]),
-            masked_rows=int((~np.isnan(self.flips[chosen])).sum()),
+            masked_rows=int(self.masked[chosen].sum()),
             calibration=calibration(self.confidence[some], right, self.brier[some], self.nats[some]),
         )
 
@@ -224,11 +230,28 @@ def judge(
     flipped = flips(inputs, masks, rows, model, seed=seed, device=device)
     return replace(
         judged,
+        masked=np.isin(np.arange(len(panel)), rows),
         mass=_at(rows, found.mass, len(panel)),
         rank=_at(rows, found.rank, len(panel)),
         wrong_reason=_at(rows, found.wrong_reason, len(panel)),
         flips=_at(rows, flipped, len(panel)),
     )
+
+
+def both_times(before: Judged, after: Judged) -> tuple[Judged, Judged]:
+    """Return what was judged of each row both times, so that all figures are of the same rows.
+
+    A row whose map is all zeros in one of the two, say, has a mass only in the other: it is NaN in both.
+    """
+    there = before.there & after.there
+    both: dict[str, NDArray[np.bool_]] = {
+        name: ~(np.isnan(getattr(before, name)) | np.isnan(getattr(after, name))) for name in _MEASURED
+    }
+    first, second = (
+        replace(one, there=there, **{name: np.where(both[name], getattr(one, name), np.nan) for name in _MEASURED})
+        for one in (before, after)
+    )
+    return first, second
 
 
 def label_codes(panel: DataPanel, label: str, classes: tuple[str, ...]) -> NDArray[np.int64]:
@@ -286,7 +309,8 @@ def _predicted(prediction: Column, labels: NDArray[np.int64]) -> Judged:
         finite = np.isfinite(logits).all(axis=1)
         predicted[place] = np.where(finite, logits.argmax(axis=1), -1)
         confidence[place], brier[place], nats[place] = scores_of_rows(logits, labels[place])
-    return Judged(labels, predicted, there, confidence, brier, nats, nothing, nothing, nothing, nothing)
+    masked = np.zeros(rows, np.bool_)
+    return Judged(labels, predicted, there, confidence, brier, nats, masked, nothing, nothing, nothing, nothing)
 
 
 def _at(rows: NDArray[np.int64], values: NDArray[np.float64], length: int) -> NDArray[np.float64]:

@@ -15,6 +15,7 @@ from .errors import PanelError
 __all__ = ["Difference", "holm", "mcnemar", "mean_difference", "paired_difference"]
 
 _LEVEL = 0.95
+_ROUNDING = 1e-12
 
 
 @dataclass(frozen=True)
@@ -134,13 +135,15 @@ def mean_difference(before: NDArray[np.floating], after: NDArray[np.floating]) -
     from scipy.special import stdtrit  # type: ignore[import-untyped]
 
     differences = after.astype(np.float64) - before.astype(np.float64)
-    differences = differences[np.isfinite(differences)]
+    there = np.isfinite(differences)
+    differences = differences[there]
     rows = len(differences)
     if rows == 0:
         return None
     estimate = float(differences.mean())
     spread = float(differences.std(ddof=1)) if rows > 1 else 0.0
-    if spread == 0:
+    # Differences of numbers of this size that should be the same differ by rounding.
+    if spread <= _ROUNDING * max(np.abs(before[there]).max(), np.abs(after[there]).max()):
         return Difference(estimate)
     reach = float(stdtrit(rows - 1, (1 + _LEVEL) / 2)) * spread / math.sqrt(rows)
     return Difference(estimate, estimate - reach, estimate + reach)

@@ -123,18 +123,21 @@ def flips(
     model : Classifier
         What predicts.
     seed : int
-        Draws one donor for each row among all rows with an input: the same for every classifier.
+        Draws one donor for each row among all *other* rows with an input: the same for every classifier.
     device : str
         As for `workbench.predict`.
 
     Returns
     -------
     ndarray, shape (rows,), float64
-        1 where it flips, else 0; the mean is `explain.swap_sensitivity`.
+        1 where it flips, else 0; the mean is `explain.swap_sensitivity`. NaN if there is no other row.
     """
     known = np.flatnonzero(_there(inputs))
+    if len(known) == 1:
+        return np.full(len(rows), np.nan)
     generator = torch.Generator().manual_seed(seed)
-    donors = known[torch.randint(len(known), (len(rows),), generator=generator).numpy()]
+    drawn = torch.randint(len(known) - 1, (len(rows),), generator=generator).numpy()
+    donors = known[drawn + (drawn >= np.searchsorted(known, rows))]  # steps over the row itself
     column = map_columns(
         [inputs[rows], inputs[donors], masks[rows]], _Flip(model), to="scalar", batched=True, device=device
     )

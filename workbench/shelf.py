@@ -6,10 +6,10 @@ import os
 import re
 import secrets
 import shutil
-from collections.abc import Iterator, Mapping, MutableMapping
+from collections.abc import ItemsView, Iterator, Mapping, MutableMapping, ValuesView
 from difflib import get_close_matches
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, overload
 
 from .classifier import Classifier, check_classifier
 from .errors import NotHereError, RunError
@@ -119,11 +119,17 @@ class Runs(Mapping[str, Run]):
         self.path, self._how = path, how
 
     def all(self) -> list[Run]:
-        """Return every run, the newest last, as they are at this moment."""
-        return open_runs(self.path, **self._how)
+        """Return every run, the newest last, as they are at this moment; damaged ones are left out, with a warning."""
+        return open_runs(self.path, figures=True, **self._how)
 
-    def __getitem__(self, which: str | int) -> Run:
+    @overload
+    def __getitem__(self, which: str | int) -> Run: ...
+    @overload
+    def __getitem__(self, which: slice) -> list[Run]: ...
+    def __getitem__(self, which: str | int | slice) -> Run | list[Run]:
         runs = self.all()
+        if isinstance(which, slice):
+            return runs[which]
         if isinstance(which, int):
             if not -len(runs) <= which < len(runs):
                 raise IndexError(f"Place must lie in [0, {len(runs)}), there are {len(runs)} runs; got {which}.")
@@ -141,6 +147,16 @@ class Runs(Mapping[str, Run]):
 
     def __len__(self) -> int:
         return len(self.all())
+
+    # Those of a mapping would open all runs for each of them.
+
+    def values(self) -> ValuesView[Run]:
+        """Return the runs, as they are at this moment."""
+        return {run.id: run for run in self.all()}.values()
+
+    def items(self) -> ItemsView[str, Run]:
+        """Return ids and runs, as they are at this moment."""
+        return {run.id: run for run in self.all()}.items()
 
     def lost(self, name: str, also: list[str] | None = None) -> NotHereError:
         """Return the error of a name that nothing has, with the nearest."""

@@ -34,7 +34,7 @@ class Status:
     feedback_version : int
         Number of the last record.
     rows_marked : int
-        Rows with a rationale that stands.
+        Rows of the panel with a rationale that stands.
     runs : mapping of str to int
         How many, by status.
     last_run : str
@@ -74,18 +74,18 @@ def status_of(bench: Workbench) -> Status:
     bench : Workbench
         Whose log is only looked into if there is one.
     """
-    saved = (bench.path / "panel").exists()
-    panel = bench.panel if saved else None
-    told = bench.feedback.records() if (bench.path / "feedback.db").exists() else []
+    panel = bench.panel if bench.has_panel else None
+    log = bench.feedback if bench.has_feedback else None
+    marked = set() if log is None else log.keys("rationale")
     runs = bench.runs.all()
     return Status(
         rows=None if panel is None else len(panel),
         columns=() if panel is None else tuple(panel.columns),
-        version=storage.versions(bench.path / "panel")[-1] if saved else 0,
+        version=0 if panel is None else storage.versions(bench.path / "panel")[-1],
         models=tuple(bench.models),
-        feedback=dict(sorted(Counter(record.kind for record in told).items())),
-        feedback_version=max((record.id or 0 for record in told), default=0),
-        rows_marked=len({record.key for record in told if record.kind == "rationale"}),
+        feedback={} if log is None else dict(sorted(log.counts().items())),
+        feedback_version=0 if log is None else log.version,
+        rows_marked=len(marked if panel is None else marked.intersection(panel.key.to_list())),
         runs=dict(Counter(run.status for run in runs)),
         last_run=repr(runs[-1]) if runs else "",
     )

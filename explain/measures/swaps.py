@@ -20,7 +20,7 @@ def swap_sensitivity(
     forward: Logits,
     inputs: Tensor,
     mask: Tensor,
-    donors: Tensor,
+    donors: Tensor | None = None,
     *,
     seed: int = 0,
     draws: int = 1,
@@ -39,9 +39,9 @@ def swap_sensitivity(
         Model inputs.
     mask : Tensor, shape (rows, *event) or without the channel axis, bool
         The region of each row; rows with an empty one are left out.
-    donors : Tensor, shape (donors, *event), float
-        Rows to refill from, at the same place; may be `inputs` themselves, of which a row then draws
-        itself once in as many times as there are.
+    donors : Tensor, shape (donors, *event), float, or None
+        Rows to refill from, at the same place. None, or `inputs` themselves: each row draws among the *other* rows,
+        as a row refilled from itself can flip nothing.
     seed : int
         Draws the donors; the same seed draws the same.
     draws : int
@@ -63,7 +63,7 @@ def swap_sensitivity(
     TargetError
         If it returns one: the largest of one never changes.
     SettingError
-        If there are no donors, or `draws` or `batch_size` is no whole number of at least one.
+        If there are no donors, no other row among them, or `draws` or `batch_size` is no whole number of at least one.
 
     Examples
     --------
@@ -71,13 +71,15 @@ def swap_sensitivity(
 
     >>> x = torch.tensor([[1.0, 9.0], [-1.0, 9.0]])
     >>> reads_first = lambda x: torch.stack([x[:, 0], -x[:, 0]], dim=1)
-    >>> swap_sensitivity(reads_first, x, torch.tensor([[False, True]] * 2), x)
+    >>> swap_sensitivity(reads_first, x, torch.tensor([[False, True]] * 2))
     0.0
-    >>> swap_sensitivity(reads_first, x, torch.tensor([[True, False]] * 2), x.flip(0)[:1])
-    0.5
+    >>> swap_sensitivity(reads_first, x, torch.tensor([[True, False]] * 2))
+    1.0
     """
     check_counts(draws=draws, batch_size=batch_size)
     full = expand_mask(mask, inputs).to(inputs.device)
+    among_themselves = donors is None or donors is inputs
+    donors = inputs if donors is None else donors
     if donors.shape[1:] != inputs.shape[1:]:
         raise ShapeError(f"`donors` must have rows of shape {tuple(inputs.shape[1:])}; got {tuple(donors.shape[1:])}.")
     if len(donors) == 0:
@@ -85,8 +87,13 @@ def swap_sensitivity(
     (rows,) = full.flatten(1).any(dim=1).nonzero(as_tuple=True)
     if len(rows) == 0:
         return math.nan
+    if among_themselves and len(donors) == 1:
+        raise SettingError("A row is refilled from another one; there is only one. Give `donors`.")
     generator = torch.Generator().manual_seed(seed)
-    drawn = torch.randint(len(donors), (draws, len(rows)), generator=generator).to(donors.device)
+    drawn = torch.randint(len(donors) - among_themselves, (draws, len(rows)), generator=generator)
+    if among_themselves:
+        drawn += drawn >= rows.cpu()  # steps over the row itself
+    drawn = drawn.to(donors.device)
     flips = 0
     for part, chosen in zip(torch.split(rows, batch_size), torch.split(drawn, batch_size, dim=1), strict=True):
         logits = forward(inputs[part])

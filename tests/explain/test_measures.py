@@ -55,13 +55,26 @@ def test_donors_are_drawn_with_the_seed():
     assert one == two
 
 
+@pytest.mark.parametrize("given", [False, True])
+def test_a_row_is_refilled_from_another_one_never_from_itself(given):
+    inputs = torch.tensor([[1.0, 0.0], [-1.0, 0.0]])
+    donors = [inputs] if given else []
+    mask = torch.tensor([[True, False], [True, False]])
+    assert swap_sensitivity(reads_first, inputs, mask, *donors, draws=40) == 1.0
+    assert swap_sensitivity(reads_first, inputs, mask & torch.tensor([[False], [True]]), *donors, draws=40) == 1.0
+    with pytest.raises(SettingError, match="refilled from another one; there is only one"):
+        swap_sensitivity(reads_first, inputs[:1], mask[:1])
+    assert math.isnan(swap_sensitivity(reads_first, inputs[:1], mask[:1] & False))
+
+
 @pytest.mark.parametrize("batch_size", [1, 7, 512])
 def test_the_size_of_a_pass_changes_no_donor(batch_size):
     inputs = torch.randn(50, 2, generator=torch.Generator().manual_seed(0))
     mask = torch.tensor([[True, False]]).expand(50, 2)
-    drawn = torch.randint(50, (3, 50), generator=torch.Generator().manual_seed(3)).tolist()
+    drawn = torch.randint(49, (3, 50), generator=torch.Generator().manual_seed(3)).tolist()
     positive = (inputs[:, 0] > 0).tolist()
-    flips = [positive[donor] != positive[row] for draw in drawn for row, donor in enumerate(draw)]
+    others = [[other for other in range(50) if other != row] for row in range(50)]
+    flips = [positive[others[row][place]] != positive[row] for draw in drawn for row, place in enumerate(draw)]
     found = swap_sensitivity(reads_first, inputs, mask, inputs, seed=3, draws=3, batch_size=batch_size)
     assert found == sum(flips) / 150
     with pytest.raises(SettingError, match="`batch_size` must be a whole number of at least 1; got 0"):

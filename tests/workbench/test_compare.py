@@ -219,15 +219,42 @@ def test_scores_that_are_not_finite_are_wrong_answers_without_calibration(panel,
     assert "log_loss" not in told.overall.differences
 
 
-def test_a_run_stands_for_its_model_and_is_not_judged_on_rows_that_it_was_trained_on(panel, corner):
-    labelled = panel.assign(label=panel["label"].as_kind("scalar").as_category(CLASSES))
+@pytest.fixture(scope="module")
+def labelled(panel):
+    return panel.assign(label=panel["label"].as_kind("scalar").as_category(CLASSES))
+
+
+def test_a_run_stands_for_its_model_and_is_not_judged_on_rows_that_it_was_trained_on(labelled, corner):
     run = wb.fit(corner, labelled[:8], steps=1, batch_size=8, progress=False)
-    with pytest.raises(wb.RunError, match=r"it was on 3 of these 85, p/5, p/6, p/7 among.*trained_rows_too=True"):
+    with pytest.raises(wb.RunError, match=r"`after`.* on 3 of these 85, p/5, p/6, p/7 among.*seen_rows_too=True"):
         wb.compare(labelled[5:], corner, run)
-    with pytest.raises(wb.RunError, match="it was on 8 of these 90"):
+    with pytest.raises(wb.RunError, match=r"`before`.* on 8 of these 90"):
         wb.compare(labelled, run, corner)
     assert wb.compare(labelled[8:], corner, run).after == wb.figures(labelled[8:], run.model)
-    assert wb.compare(labelled, corner, run, trained_rows_too=True).after == wb.figures(labelled, run.model)
+    assert wb.compare(labelled, corner, run, seen_rows_too=True).after == wb.figures(labelled, run.model)
+
+
+def test_nor_is_a_model_however_it_is_given(labelled, corner, tmp_path):
+    run = wb.fit(corner, labelled[:8], steps=1, batch_size=8, progress=False, folder=tmp_path / "runs")
+    child = wb.fit(run.model, labelled[20:24], steps=1, batch_size=4, progress=False)
+    plain = wb.Classifier(nn.Sequential(nn.Flatten(), nn.Linear(64, 2)), CLASSES)
+    saved = wb.fit(plain, labelled[:8], steps=1, batch_size=8, progress=False, folder=tmp_path / "runs").model
+    saved.save(tmp_path / "saved")
+    opened = wb.Classifier.open(tmp_path / "saved")
+    for model, runs in ((run.model, None), (run.model.copy(), None), (child, None), (child.model, None),
+                        (opened, None), (opened, tmp_path / "runs")):  # fmt: skip
+        with pytest.raises(wb.RunError, match="on 3 of these 15"):
+            wb.compare(labelled[5:20], corner, model, runs=runs)
+    assert wb.compare(labelled[24:], corner, child).overall.rows == 66
+    assert wb.compare(labelled[8:], corner, opened).overall.rows == 82
+
+
+def test_rows_that_the_state_was_chosen_by_are_not_judged_by_either(labelled, corner):
+    run = wb.finetune(corner, labelled[:20], "mark", held_out=0.25, steps=2, batch_size=8, progress=False)
+    held = labelled.at_keys(run.keys("held out"))
+    assert len(held) == 5
+    with pytest.raises(wb.RunError, match="trained or chosen on 5 of these 5"):
+        wb.compare(held, corner, run.model)
 
 
 def test_what_does_not_fit_is_refused_with_the_way_out(panel, corner, middle):
@@ -251,8 +278,86 @@ def test_what_does_not_fit_is_refused_with_the_way_out(panel, corner, middle):
         wb.compare(panel, corner, middle, steps=3)
 
 
+class Odd(nn.Module):
+    """Reads the corner, but of dark pictures nothing at all: their map is zero."""
+
+    def __init__(self):
+        super().__init__()
+        self.region = Region(slice(0, 2), slice(0, 2))
+
+    def forward(self, x):
+        light = (x.mean(dim=(1, 2, 3)) > 0.5).to(x.dtype)
+        return self.region(x) * light[:, None]
+
+
+def test_figures_change_and_interval_are_of_the_same_rows(panel, corner):
+    odd = wb.Classifier(Odd(), CLASSES)
+    told = wb.compare(panel, corner, odd, irrelevant="mark", slices="site")
+    images, _, masks = pictures()
+    x, m = torch.from_numpy(images)[:, None].float() / 255, torch.from_numpy(masks)
+    maps = [explain.attribute(model, x, "input_gradient").scores for model in (corner, odd)]
+    mass = [explain.mass_on_mask(scores, m).double().numpy() for scores in maps]
+    kept = ~np.isnan(mass[1])
+    assert 10 < kept.sum() < 80
+    lost = ROWS - int(kept.sum())
+    assert told.overall.measured_once == dict.fromkeys(("mass_on_mask", "rank_in_mask", "wrong_reason"), lost)
+    assert told.before.mass_on_mask == pytest.approx(mass[0][kept].mean())
+    for one in (told.overall, *told.slices):
+        for name, found in one.differences.items():
+            change = getattr(one.after, name) - getattr(one.before, name)
+            assert found.estimate == one.change(name) == pytest.approx(change, abs=1e-9), name
+            assert found.low is None or found.low - 1e-9 <= change <= found.high + 1e-9, name
+    assert sum(one.measured_once["mass_on_mask"] for one in told.slices) == lost
+    line = f"mass on mask {lost}, rank in mask {lost}, wrong reason {lost}"
+    assert repr(told).endswith(line)
+    assert line in told._repr_html_()
+    assert "left out" not in repr(wb.compare(panel, corner, corner, irrelevant="mark"))
+
+
+def test_a_table_names_the_part_that_counts_and_the_column_with_the_masks(panel, corner, middle):
+    few = panel[:12]
+    for part, words in (("magnitude", "wrong reason (magnitude)"), ("positive", "wrong reason (positive part)")):
+        told = wb.compare(few, corner, middle, irrelevant="mark", part=part)
+        assert told.part == part
+        assert words in repr(told)
+        assert words in told._repr_html_()
+        assert words in [row[0] for row in told.table()]
+    masks = few["mark"].to_numpy()
+    named = few.assign(irrelevant=["mine"] * 12, before=few["mark"])
+    told = wb.compare(named, corner, middle, irrelevant=masks)
+    assert told.irrelevant == "irrelevant_2"
+    assert told.panel["irrelevant"].to_list() == ["mine"] * 12
+    assert told.panel["irrelevant_2"][0].sum() == 4
+    told = wb.compare(named, corner, middle, irrelevant="before")
+    assert (told.irrelevant, told.panel.kind("before")) == ("irrelevant_2", "prediction")
+    assert told.panel["irrelevant_2"][0].sum() == 4
+
+
+def test_a_row_is_refilled_from_another_row_never_from_itself(corner):
+    images = np.zeros((2, 8, 8), np.uint8)
+    images[1] = 255
+    masks = np.ones((2, 8, 8), bool)
+    panel = panel_of([Image.fromarray(images[0]), None, Image.fromarray(images[1])], [0, 1, 1])
+    for seed in range(20):
+        told = wb.figures(panel, corner, irrelevant=masks[[0, 0, 1]], seed=seed)
+        assert (told.swap_sensitivity, told.masked_rows) == (1, 2)
+    alone = wb.figures(panel[:1], corner, irrelevant=masks[:1])
+    assert (alone.swap_sensitivity, alone.masked_rows) == (None, 1)
+
+
+def test_refills_of_some_rows_are_those_of_explain(panel, middle):
+    images, _, masks = pictures()
+    masks[::3] = False
+    whole = masks.copy()
+    whole[1::3] = True
+    x, m = torch.from_numpy(images)[:, None].float() / 255, torch.from_numpy(whole)
+    for seed in range(5):
+        found = wb.figures(panel, middle, irrelevant=whole, seed=seed).swap_sensitivity
+        assert 0 < found == pytest.approx(explain.swap_sensitivity(middle, x, m, seed=seed))
+
+
 def test_another_method_may_explain(panel, corner, middle):
-    told = wb.compare(panel[:6], corner, middle, irrelevant="mark", method="integrated_gradients", part="positive",
+    told = wb.compare(panel[:30], corner, middle, irrelevant="mark", method="integrated_gradients", part="positive",
                       steps=4)  # fmt: skip
     assert told.before.mass_on_mask == pytest.approx(1)
     assert tuple(told.panel["why_after"][0].shape) == (1, 8, 8)

@@ -85,6 +85,24 @@ def test_rows_left_out_are_told(panel, tmp_path):
     assert "1 row without label or input is left out" in page
 
 
+def test_the_page_names_the_part_of_scores_that_counts_and_tells_rows_left_out_of_a_measure(panel, tmp_path):
+    page = written(wb.compare(panel, side(3), side(1), irrelevant="mark"), tmp_path)
+    assert "<td>wrong reason (magnitude)</td>" in page
+    assert "papers report wrong reasons of the positive part" in page
+    assert "left out" not in page
+    blind = wb.Classifier(nn.Sequential(nn.Flatten(), nn.Linear(64, 2), nn.ReLU(), nn.Linear(2, 2)), CLASSES)
+    with torch.no_grad():  # of half of the pictures it sees nothing at all
+        blind.module[1].weight.fill_(0.1)
+        blind.module[1].bias.fill_(-0.1 * (panel["image"].to_torch().float() / 255).sum(dim=(1, 2, 3)).median())
+    told = wb.compare(panel, side(3), blind, irrelevant="mark", part="positive", method="gradient_times_input")
+    left = told.overall.measured_once
+    assert left["mass_on_mask"] >= 10
+    page = written(told, tmp_path)
+    assert "wrong reason (positive part)" in page
+    assert f"only one of the two: mass on mask {left['mass_on_mask']}, rank in mask" in page
+    assert f"mass on mask {left['mass_on_mask']}" in told._repr_html_()
+
+
 def svg(drawing):
     return ET.fromstring(drawing.svg)
 

@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -52,7 +53,7 @@ def bench(tmp_path_factory):
     found.panel = toy()
     found.models["start"] = net()
     found.fit("start", "split == 'train'", name="fooled", steps=30, batch_size=32, progress=False)
-    for key in found.panel.head(20).key.to_list():
+    for key in found.panel.head(120).key.to_list():
         found.feedback.mark(key, irrelevant=np.arange(36).reshape(6, 6) == 0)
     found.finetune("fooled", "split == 'train'", name="obeys", steps=20, batch_size=32, progress=False)
     return found
@@ -61,7 +62,7 @@ def bench(tmp_path_factory):
 def test_what_was_put_there_is_there_when_it_is_opened_again(bench):
     again = Workbench.open(bench.path)
     assert again.panel.key.to_list() == toy().key.to_list()
-    assert again.feedback.version == 20
+    assert again.feedback.version == 120
     assert [(run.name, run.status) for run in again.runs.all()] == [("fooled", "done"), ("obeys", "done")]
     assert torch.equal(again.models["start"].module.head.weight, net().module.head.weight)
     last = again.runs[-1]
@@ -71,8 +72,8 @@ def test_what_was_put_there_is_there_when_it_is_opened_again(bench):
 
 def test_the_status_tells_everything_in_figures(bench):
     status = bench.status()
-    assert (status.rows, status.version, status.rows_marked) == (160, 1, 20)
-    assert (status.models, dict(status.runs), dict(status.feedback)) == (("start",), {"done": 2}, {"rationale": 20})
+    assert (status.rows, status.version, status.rows_marked) == (160, 1, 120)
+    assert (status.models, dict(status.runs), dict(status.feedback)) == (("start",), {"done": 2}, {"rationale": 120})
     assert re.match(r"panel     160 rows: image, label, split, corner \(version 1\)\n", str(status))
     assert "obeys" in repr(bench)
 
@@ -94,7 +95,8 @@ def test_models_are_compared_on_rows_that_none_was_trained_on(bench):
     assert unseen.key.to_list() == toy().where("split == 'test'").key.to_list()
     told = bench.compare("fooled", "obeys", irrelevant="corner")
     assert told.before.rows == 40
-    bench.models["trained on all"] = bench.runs["obeys"].model
+    bench.models["kept"] = bench.runs["obeys"].model
+    assert bench.unseen("kept", bench.runs["fooled"].model).key.to_list() == unseen.key.to_list()
     whole = bench.fit("start", steps=1, batch_size=8, progress=False)
     with pytest.raises(wb.PanelError, match="there are none in the panel"):
         bench.compare("fooled", whole)
@@ -107,8 +109,6 @@ def test_a_run_is_done_again_with_identical_weights(bench, name):
 
 
 def test_a_run_is_done_again_though_panel_and_feedback_went_on(tmp_path, bench):
-    import shutil
-
     shutil.copytree(bench.path, tmp_path / "copy")
     moved = Workbench.open(tmp_path / "copy")
     changed = moved.panel
@@ -126,7 +126,7 @@ def test_the_commands_tell_what_there_is(bench):
         return subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
 
     place = str(bench.path)
-    assert "20 × rationale; 20 rows marked" in run("status", place).stdout
+    assert "120 × rationale; 120 rows marked" in run("status", place).stdout
     assert "obeys" in run("runs", place).stdout
     page = bench.path.parent / "page.html"
     told = run("compare", place, "fooled", "obeys", "--rows", "split == 'test'", "--report", str(page))
@@ -137,6 +137,42 @@ def test_the_commands_tell_what_there_is(bench):
     assert (lost.returncode, lost.stdout) == (2, "")
     assert "There is no workbench" in lost.stderr
     assert "Traceback" not in lost.stderr
+
+
+def test_what_two_things_are_called_must_be_said_otherwise(bench):
+    bench.models["fooled"] = net()
+    with pytest.raises(NotHereError, match="is a model and a run"):
+        bench.compare("fooled", "obeys")
+    del bench.models["fooled"]
+
+
+def test_marks_of_the_judged_rows_are_taken_where_no_masks_are_given(bench):
+    seen = bench.compare("fooled", "obeys", "split == 'train'", seen_rows_too=True)
+    assert seen.before.masked_rows == 120
+    assert bench.compare("fooled", "obeys").before.mass_on_mask is None
+
+
+def test_a_panel_that_was_changed_is_kept_only_when_it_is_assigned(bench):
+    bench.panel["new"] = np.zeros(160)
+    assert "new" not in bench.panel
+
+
+def test_what_a_kill_leaves_behind_does_not_stand_in_the_way(tmp_path):
+    (tmp_path / "bench").mkdir()
+    (tmp_path / "bench" / ".draft-abc").write_text("{")
+    found = Workbench.open(tmp_path / "bench")
+    (found.path / "panel").mkdir()  # killed in the first save
+    assert found.status().rows is None
+    found.panel = toy()
+    assert found.status().rows == 160
+
+
+def test_one_damaged_run_is_left_out_of_the_table(tmp_path, bench):
+    shutil.copytree(bench.path, tmp_path / "copy")
+    found = Workbench.open(tmp_path / "copy")
+    (found.runs["fooled"].path / "run.json").write_text("{")
+    with pytest.warns(UserWarning, match="A run is left out"):
+        assert "fooled" not in found.runs.to_pandas()["name"].tolist()
 
 
 def test_nothing_else_is_taken_for_a_workbench(tmp_path):

@@ -138,6 +138,20 @@ def test_the_interval_of_means_is_students():
     assert mean_difference(before[3:4], after[3:4]) is None
 
 
+@given(st.integers(2, 60), st.floats(-1, 1), st.floats(0, 1e3))
+def test_rows_that_all_differ_by_the_same_have_no_interval_though_rounding_makes_them_differ(rows, step, size):
+    before = np.random.default_rng(rows).random(rows) * size
+    found = mean_difference(before, before + step)
+    assert found.low is None
+    assert found.estimate == pytest.approx(step, abs=1e-9)
+
+
+def test_small_differences_that_are_no_rounding_have_an_interval():
+    random = np.random.default_rng(0)
+    before = random.random(30)
+    assert mean_difference(before, before + 1e-9 * random.random(30)).certain
+
+
 def test_counts_that_cannot_be_are_refused():
     with pytest.raises(PanelError, match="at least one row, none of them negative; got 0, 0, 0 and 0"):
         paired_difference(0, 0, 0, 0)

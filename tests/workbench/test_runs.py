@@ -1,5 +1,6 @@
 """Runs: what went in and what came out, in memory and on disk, and done again to the last bit."""
 
+import errno
 import json
 import os
 import shutil
@@ -19,7 +20,6 @@ from workbench.feedback import Feedback
 from workbench.record import DivergedError, InterruptedTrainingWarning, Training, TrainingSettings
 from workbench.runs import DamagedRunWarning, Run, begin_run, open_runs
 from workbench.runs import provenance as facts
-from workbench.schedule import hold_out
 
 PLAIN = TrainingSettings(steps=12, batch_size=32, lr=0.01)
 SHORT = wb.recipe("digits").fine_tune
@@ -40,42 +40,13 @@ def model():
     return wb.Classifier(wb.recipe("digits").build(0), wb.datasets.DIGITS)
 
 
-def trained(made):
-    """A training, also where it comes with a record of its own."""
-    return getattr(made, "training", made)
-
-
 def fitted(model, panel, settings=PLAIN, **how):
-    """Fit, recorded: what the library does for a user."""
-    with begin_run(
-        "fit", model, panel, columns=["image", "label"], settings=settings, call={"label": "label"}, **how
-    ) as recording:
-        return recording.finish(trained(wb.fit(model, panel, settings=settings, progress=False, watch=recording.watch)))
+    return wb.fit(model, panel, settings=settings, progress=False, **how)
 
 
-def tuned(model, panel, feedback="swatch", settings=None, folder=None, watch=None, columns=None, **call):
-    """Fine-tune, recorded."""
+def tuned(model, panel, feedback="swatch", settings=None, **how):
     settings = settings or replace(SHORT, steps=10, batch_size=32)
-    call = {"label": "label", "source": None, "held_out": 0.2, **call}
-    kept, held = hold_out(np.arange(len(panel)), call["held_out"], settings.seed)
-    with begin_run(
-        "finetune",
-        model,
-        panel,
-        columns=columns or ["image", "label", "swatch"],
-        feedback=feedback,
-        rows=kept,
-        validation=held,
-        settings=settings,
-        call=call,
-        folder=folder,
-        watch=watch,
-    ) as recording:
-        return recording.finish(
-            trained(
-                wb.finetune(model, panel, feedback, settings=settings, progress=False, watch=recording.watch, **call)
-            )
-        )
+    return wb.finetune(model, panel, feedback, settings=settings, progress=False, **{"held_out": 0.2, **how})
 
 
 def bits(classifier):
@@ -103,7 +74,7 @@ def test_a_record_holds_what_went_in_and_what_came_out(model, train, tmp_path):
     assert record["code"] == facts.code_version()
     assert record["computer"]["threads"] == torch.get_num_threads()
     assert record["seed"] == run.settings.seed
-    assert record["data"].keys() == {"image", "label", "swatch"}
+    assert record["data"].keys() == {"image", "label", "used:irrelevant"}
     assert {version["by"] for version in record["data"].values()} == {"content"}
     assert record["rows"] | {"keys": ""} == {"panel": 160, "trained": 128, "held_out": 32, "keys": ""}
     assert sorted(run.keys("trained") + run.keys("held out")) == sorted(train.key.to_list())
@@ -144,6 +115,11 @@ def test_a_run_in_memory_touches_no_disk_and_can_be_saved(model, train, tmp_path
         opened.save(tmp_path / "other")
 
 
+def test_a_run_comes_from_a_run_and_nothing_else(model, train):
+    with pytest.raises(wb.RunError, match=r"`parent` must be a run, or the id of one.*got '\.\./x'"):
+        begin_run("fit", model, train, columns=["image"], settings=PLAIN, parent="../x")
+
+
 def test_a_loss_with_tensors_comes_back_from_disk(model, train, tmp_path):
     loss = wb.losses.ExpectedGradientPrior(weight="auto", references=torch.zeros(3, 1, 28, 28))
     settings = TrainingSettings(steps=2, batch_size=16, lr=0.01, loss=loss)
@@ -167,8 +143,27 @@ def test_versions_of_data_are_of_content_however_it_lies(train, tmp_path):
     changed[7, 0, 3, 3] += 1
     assert column_version(wb.ImageColumn(changed.permute(0, 2, 3, 1).numpy())) != before["image"]
     made = train["image"].map(lambda batch: batch.float(), to="tensor", batched=True)
-    assert column_version(made)["by"] == "content", "a lambda has no version but what it gives"
+    assert column_version(made)["by"] == "nothing", "a lambda has no version, and is not run for the sake of one"
     assert column_version(wb.ObjectColumn([object()]))["by"] == "nothing"
+
+
+def test_the_version_of_what_costs_is_told_without_computing_a_row(train, tmp_path):
+    from workbench.runs.content import column_version
+
+    def counted(batch):
+        raise AssertionError("nobody asked for rows")
+
+    assert column_version(train["image"].map(counted, to="tensor", batched=True))["by"] == "nothing"
+    log = Feedback(tmp_path / "feedback.db", author="ada")
+    keys, swatches = train.key.to_list(), train["swatch"].to_numpy()
+    log.mark(keys[0], irrelevant=swatches[0])
+    before = log.version
+    first = column_version(log.column(train))
+    assert first["by"] == "expression", "masks of a log are told by its version"
+    log.mark(keys[1], irrelevant=swatches[1])
+    assert column_version(log.column(train)) != first
+    assert column_version(log.at(before).column(train)) == first
+    assert column_version(log.at(before).column(train[::-1])) != first
 
 
 def test_a_loss_that_no_file_holds_is_asked_for_again(model, train, tmp_path):
@@ -225,16 +220,7 @@ def test_a_fine_tune_with_masks_is_replayed_bit_for_bit(model, train, digits, tm
 
 def test_a_fine_tune_of_part_of_the_weights_for_some_minutes_is_replayed_bit_for_bit(model, train, tmp_path):
     settings = replace(SHORT, batch_size=32, weights="last:2", accumulate=2, balance=0.5)
-    call = {"label": "label", "held_out": 0.2}
-    kept, held = hold_out(np.arange(len(train)), 0.2, 0)
-    with begin_run(
-        "finetune", model, train, columns=["image", "label", "swatch"], feedback="swatch", rows=kept, validation=held,
-        settings=settings, call=call, folder=tmp_path,
-    ) as recording:  # fmt: skip
-        made = wb.finetune(
-            model, train, "swatch", settings=settings, minutes=0.005, progress=False, watch=recording, **call
-        )
-        run = recording.finish(trained(made))
+    run = tuned(model, train, settings=settings, minutes=0.005, folder=tmp_path)
     assert run.settings.steps == len(run.steps)
     assert run.replay().identical
     assert from_disk(run, train).identical
@@ -246,8 +232,9 @@ def test_a_fine_tune_with_a_log_is_replayed_with_the_log_as_it_was(model, train,
     for row, key in enumerate(train.key.to_list()[:100]):
         log.mark(key, irrelevant=swatches[row])
     log.correct(train.key.to_list()[0], "three")
-    run = tuned(model, train, log, folder=tmp_path / "runs", columns=["image"])
+    run = tuned(model, train, log, folder=tmp_path / "runs")
     assert run.record.feedback["version"] == log.version
+    assert run.record.data.keys() == {"image", "label", "used:label", "used:irrelevant"}
     log.mark(train.key.to_list()[1], irrelevant=~swatches[1])
     log.correct(train.key.to_list()[5], "nine")
     assert run.replay().identical
@@ -263,7 +250,7 @@ def test_a_fine_tune_with_a_log_is_replayed_with_the_log_as_it_was(model, train,
 
 def test_masks_given_as_an_array_are_kept_with_the_run(model, train, tmp_path):
     masks = train["swatch"].to_numpy()
-    run = tuned(model, train, masks, folder=tmp_path, columns=["image", "label"])
+    run = tuned(model, train, masks, folder=tmp_path)
     assert (run.path / "given" / "feedback").is_dir()
     assert from_disk(run, train).identical
     same = tuned(model, train, train["swatch"], folder=tmp_path)
@@ -287,9 +274,37 @@ def test_threads_are_set_as_they_were_and_put_back(model, train, tmp_path, monke
         seen.append(torch.get_num_threads())
         return wb.fit(*arguments, **named)
 
-    monkeypatch.setattr(sys.modules["workbench.finetune"], "fit", spying)
+    monkeypatch.setattr(sys.modules["workbench.finetuning"], "fit", spying)
     assert from_disk(run, train).identical
     assert (seen, torch.get_num_threads()) == ([2], before)
+
+
+def test_a_panel_of_validation_rows_is_taken_from_the_panel_that_holds_them(model, train, digits, tmp_path):
+    held = train[:40][::-1]
+    run = tuned(model, train[40:], validation=held, folder=tmp_path)
+    assert from_disk(run, digits).identical
+    assert from_disk(run, digits[::-1]).identical
+    assert from_disk(run, train[40:], validation=held).identical
+    with pytest.raises(wb.RunError, match=r"a panel of 40 rows as `validation`; give it again.*not in it"):
+        from_disk(run, train[40:])
+    with pytest.raises(wb.RunError, match="must be the panel of 40 rows"):
+        from_disk(run, digits, validation=train[:39])
+
+
+def test_validation_columns_that_changed_are_told(model, train, tmp_path):
+    held, rest = train[:40], train[40:]
+    run = tuned(model, rest, settings=replace(SHORT, steps=2), validation=held, source="source", folder=tmp_path)
+    read = {"image", "label", "used:irrelevant"}
+    assert run.record.data.keys() == read | {"source"} | {f"validation:{name}" for name in read}
+    assert from_disk(run, train).identical
+    changed = train.copy()
+    pictures = train["image"].to_numpy().copy()
+    pictures[3] = 0
+    changed["image"] = wb.ImageColumn(pictures)
+    with pytest.raises(wb.RunError, match="columns 'validation:image' changed"):
+        from_disk(run, changed)
+    with pytest.raises(wb.RunError, match="columns 'validation:image' changed"):
+        from_disk(run, train, validation=changed[:40])
 
 
 # What differs is told
@@ -301,8 +316,8 @@ def test_other_data_are_told_by_column_and_other_rows_by_key(model, train, digit
     changed["image"] = wb.ImageColumn(255 - train["image"].to_numpy())
     with pytest.raises(wb.RunError, match="columns 'image' changed"):
         from_disk(run, changed)
-    with pytest.raises(wb.RunError, match="columns 'swatch' not there"):
-        from_disk(run, train.drop("swatch"))
+    with pytest.raises(wb.RunError, match="columns 'label' not there"):
+        from_disk(run, train.drop("label"))
     with pytest.raises(wb.RunError, match=r"must hold the rows.*not in it: \['decoy-digits-0"):
         from_disk(run, train[:100])
     with pytest.raises(wb.RunError, match="give the panel"):
@@ -328,6 +343,22 @@ def test_another_model_code_or_package_is_told(model, train, tmp_path):
     assert again.differs[2].startswith("processor (Z80 → ")
     assert "other weights" in repr(again)
     assert "package numpy" in repr(again)
+
+
+def test_where_nothing_recorded_differs_only_what_was_used_is_blamed(model, train, tmp_path):
+    run = fitted(model, train, replace(PLAIN, steps=2), folder=tmp_path)
+    file = run.path / "run.json"
+    file.write_text(json.dumps({**json.loads(file.read_text()), "after": "0"}))
+    again = from_disk(run, train)
+    assert again.differs == ()
+    assert repr(again).endswith(
+        "What differs: nothing that is recorded; a function that draws numbers of its own, or remembers what it was "
+        "called with, is not."
+    )
+    halved = replace(again.training, settings=replace(PLAIN, autocast="bfloat16", compile=True))
+    told = repr(replace(again, training=halved))
+    assert "; bfloat16 precision and a compiled pass may give other bits each time." in told
+    assert "device" not in told
 
 
 def test_arguments_that_a_run_was_not_given_are_told(model, train):
@@ -371,6 +402,25 @@ def test_a_run_that_was_interrupted_keeps_the_best_so_far_and_is_replayed_to_the
     assert 0 < opened.kept_step <= 7
     assert bits(opened.model) == bits(run.model)
     assert opened.replay(train).identical
+
+
+def test_a_run_that_was_interrupted_before_its_first_step_is_compared_with_its_start(train, tmp_path):
+    calls = []
+
+    def leaving(batch):
+        calls.append(len(batch))
+        if len(calls) == 1:
+            raise KeyboardInterrupt
+        return batch.float()
+
+    model = wb.Classifier(wb.recipe("digits").build(0), wb.datasets.DIGITS, preprocess=leaving)
+    with pytest.warns(InterruptedTrainingWarning, match="after 0 of 12"):
+        run = fitted(model, train, folder=tmp_path)
+    assert (run.status, run.kept_step, run.steps) == ("interrupted", 0, ())
+    again = run.replay()
+    assert again.identical
+    assert (len(calls), again.training.steps, again.training.interrupted) == (1, (), True)
+    assert Run.open(run.path, preprocess=leaving).replay(train).identical
 
 
 def test_a_run_that_diverged_says_so_and_keeps_what_was_trained(model, train, tmp_path):
@@ -418,8 +468,76 @@ def test_a_run_that_is_going_on_can_be_read_and_is_told_from_one_that_was_left(m
     file.write_text(json.dumps({**json.loads(file.read_text()), "status": "running", "after": "", "outcome": {}}))
     left = Run.open(run.path)
     assert (left.status, left.interrupted) == ("interrupted", True)
+    assert (left.guarded, left.training.guarded) == (None, False), "nobody knows"
     assert left.selection == "best state so far, after 12 steps"
     assert left.replay(train).identical
+
+
+class Printing(torch.nn.Module):
+    """Prints a number that it learned."""
+
+    def __init__(self, width=28 * 28):
+        super().__init__()
+        self.arguments = {"width": width}
+        self.head = torch.nn.Linear(width, 10)
+        self.scale = torch.nn.Parameter(torch.ones(()))
+
+    def extra_repr(self):
+        return f"scale={self.scale.item():.6f}"
+
+    def forward(self, inputs):
+        return self.scale * self.head(inputs.flatten(1))
+
+
+def test_a_module_that_prints_what_it_learned_is_recorded_to_the_end(train, tmp_path):
+    printing = wb.Classifier(Printing(), wb.datasets.DIGITS, factory=Printing, arguments={})
+    run = fitted(printing, train, folder=tmp_path)
+    assert run.model.module.scale != 1
+    opened = Run.open(run.path, trust=[__name__])
+    assert bits(opened.model) == bits(run.model)
+    again = fitted(opened.model, train, folder=tmp_path)
+    assert bits(Run.open(again.path, trust=[__name__]).model) == bits(again.model)
+    assert Run.open(again.path, trust=[__name__]).replay(train).identical
+
+
+def full(*paths):
+    raise OSError(errno.ENOSPC, "No space left on device")
+
+
+def test_a_training_that_cannot_be_written_at_its_end_is_not_lost(model, train, tmp_path, monkeypatch):
+    settings = replace(PLAIN, steps=4)
+
+    def finish():
+        with begin_run("fit", model, train, columns=["image"], settings=settings, folder=tmp_path) as recording:
+            told.append(fitted(model, train, settings, watch=recording.watch).training)
+            with monkeypatch.context() as disk:
+                disk.setattr(os, "replace", full)
+                recording.finish(told[0])
+
+    told = []
+    with pytest.raises(OSError, match="No space left") as caught:
+        finish()
+    (training,) = told
+    assert caught.value.training is training
+    assert any("its training is in `error.training`" in note for note in caught.value.__notes__)
+    (run,) = open_runs(tmp_path)
+    assert (run.status, run.record.error) == ("failed", "OSError: [Errno 28] No space left on device")
+    assert bits(run.model) == bits(training.model), "the last state that was kept"
+    assert (run.record.after, run.guarded) == ("", None)
+    assert run.replay(train).identical
+
+
+def test_what_went_wrong_first_is_told_also_where_nothing_can_be_written(model, train, tmp_path, monkeypatch):
+    def fail():
+        with begin_run("fit", model, train, columns=["image"], settings=PLAIN, folder=tmp_path):
+            monkeypatch.setattr(os, "replace", full)
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError) as caught:
+        fail()
+    assert "Nor could it be written" in caught.value.__notes__[0]
+    (run,) = open_runs(tmp_path)
+    assert run.status == "interrupted"
 
 
 def test_figures_cost_less_than_a_hundredth_of_a_step(model, train, tmp_path):
@@ -429,7 +547,7 @@ def test_figures_cost_less_than_a_hundredth_of_a_step(model, train, tmp_path):
         for _ in range(2000):
             recording.stepped(step)
         seconds = (time.process_time() - begun) / 2000
-        recording.finish(trained(wb.fit(model, train[:32], steps=1, progress=False)))
+        recording.finish(wb.fit(model, train[:32], steps=1, progress=False).training)
     assert seconds < 0.01 * 0.005
 
 
@@ -460,6 +578,18 @@ def test_damaged_and_tampered_files_are_refused_in_words_and_left_out_of_lists(m
     broken("run.json", with_(id="../../etc"), "'id' must be letters, digits and '-'", repr)
     broken("run.json", with_(data={"image": 3}), "the version of column 'image'", repr)
     broken("run.json", with_(seed="x"), "'seed' must be of type int; got 'x'", repr)
+    broken("run.json", with_(rows={}), "'rows.panel' must be of type int; got nothing", repr)
+    broken("run.json", with_(rows={**record["rows"], "keys": 3}), "'rows.keys' must be of type str; got 3", repr)
+    broken("run.json", with_(rows={**record["rows"], "keys": ""}), "its rows are not those", lambda run: run.keys())
+    computer = record["computer"]
+    broken("run.json", with_(computer={**computer, "device": "nonsense"}), "must be a device of torch; got 'non", repr)
+    broken("run.json", with_(computer={}), "'computer.device' must be of type str; got nothing", repr)
+    broken("run.json", with_(started="x"), "'started' must be a time in UTC as in '20.*'; got 'x'", repr)
+    broken("run.json", with_(ended="2026-01-01"), "'ended' must be a time in UTC", repr)
+    broken("run.json", with_(outcome={"seconds": "1"}), "'outcome.seconds' must be of type float; got '1'", repr)
+    broken("run.json", with_(outcome={"guarded": 1}), "'outcome.guarded' must be of type bool; got 1", repr)
+    broken("run.json", with_(parent={"run": "../../x", "same": True}), "'parent.run' must be letters", repr)
+    broken("run.json", with_(data={"image": {"by": "rm", "digest": ""}}), "the version of column 'image'", repr)
     evil = {"class": "subprocess:Popen", "fields": {"args": "true"}}
     broken("run.json", with_(settings=evil), "is none of them", lambda run: run.settings)
     broken("run.json", with_(settings=3), "its settings are int", lambda run: run.settings)
@@ -469,6 +599,10 @@ def test_damaged_and_tampered_files_are_refused_in_words_and_left_out_of_lists(m
     lines = whole[Path("figures.jsonl")]
     broken("figures.jsonl", b"{]\n" + lines, "Line 1 of .*figures.jsonl' is damaged", lambda run: run.steps)
     broken("figures.jsonl", lines + b'{"step": {"speed": 1}}\n', "Line .* is damaged", lambda run: run.steps)
+    text = lines.replace(b'"number": 1,', b'"number": "1",')
+    broken("figures.jsonl", text, r"Line 1 of .* is damaged: 'number' must be of type int; got '1'", lambda r: r.steps)
+    truth = lines.replace(b'"number": 1,', b'"number": true,')
+    broken("figures.jsonl", truth, "'number' must be of type int; got True", lambda run: run.steps)
     broken("rows.arrow", b"ARROW1", "rows.arrow' is missing or damaged", lambda run: run.keys())
     broken("model/weights.safetensors", b"", "weights.safetensors' is damaged", lambda run: run.model)
     broken("start/classifier.json", b"{}", "'format' must be of type int; got nothing", lambda run: run.start)
@@ -482,6 +616,11 @@ def test_damaged_and_tampered_files_are_refused_in_words_and_left_out_of_lists(m
     (tmp_path / "just-begun").mkdir()
     with pytest.warns(DamagedRunWarning, match="zzz/run.json' is damaged"):
         assert [found.id for found in open_runs(tmp_path)] == [run.id]
+    shutil.rmtree(other)
+    (run.path / "figures.jsonl").write_bytes(b"{]\n")
+    assert len(open_runs(tmp_path)) == 1
+    with pytest.warns(DamagedRunWarning, match="Line 1 of"):
+        assert open_runs(tmp_path, figures=True) == []
     with pytest.raises(RunFileError, match="there is no such directory"):
         Run.open(tmp_path / "nowhere")
     with pytest.raises(RunFileError, match=r"holds no 'run.json'"):

@@ -108,7 +108,7 @@ class Retraining:
         if point is not None:
             return found, curve.added(point)
         if found.run is not None and found.run.checks:
-            checks, guarded = found.run.checks, found.run.guarded
+            checks, guarded = found.run.checks, bool(found.run.guarded)
             rows = self._held_out(found.run, version)
             kept = next(check for check in checks if check.step == found.run.kept_step)
             if not curve.points:

@@ -1,8 +1,10 @@
 """Versions of data: a hash of what the rows of a column hold, or of how they come to be.
 
-Rows that are cheap to read count with their content, however they lie: in memory, saved and opened again, renamed
-or sliced. Rows that cost (files, what a model makes of them) count with their expression: paths, sizes and times of
-change, functions, weights. The two kinds of versions cannot be compared with each other, and say which they are.
+Rows that are held count with their content, however they lie: in memory, saved and opened again, renamed or
+sliced. Rows that are made when they are read (files, masks of a log, what a model makes of a column) count with their
+expression: paths, sizes and times of change, versions of the log, functions, weights; a function that has no hash, a
+lambda say, is not run for the sake of one. The two kinds of versions cannot be compared with each other, and say
+which they are.
 """
 
 from __future__ import annotations
@@ -16,11 +18,15 @@ import torch
 
 from columns import Column
 from columns.expression import Map, Source, digest, take, walk
+from columns.sources import ArrowSource, DenseSource, ListSource
+from columns.store import StoredArrow, StoredDense, StoredObjects
 from columns.values import ArrowValues, DenseValues, Values
 
 __all__ = ["column_version", "differing_columns"]
 
 ROWS = 4096
+# Sources whose rows lie in memory, or in a file of just these rows.
+HELD = (ArrowSource, DenseSource, ListSource, StoredArrow, StoredDense, StoredObjects)
 
 
 def column_version(column: Column) -> dict[str, str]:
@@ -35,7 +41,7 @@ def column_version(column: Column) -> dict[str, str]:
     -------
     dict of str to str
         "by": "content" or "expression"; "digest": 32 hexadecimal digits. By "nothing", without a digest, if the
-        rows are objects of which no hash can be told.
+        rows are objects of which no hash can be told, or cost and come of a function of which none can.
 
     Examples
     --------
@@ -43,10 +49,14 @@ def column_version(column: Column) -> dict[str, str]:
     >>> column_version(ScalarColumn([1, 2, 3])[1:]) == column_version(ScalarColumn([2, 3]))
     True
     """
-    if _costs(column):
+    nodes = list(walk([column.node]))
+    made = [n for n in nodes if isinstance(n, Map) or (isinstance(n, Source) and not isinstance(n.source, HELD))]
+    if made:
         known = digest(take(column.node, column.selection))
         if known is not None:
             return {"by": "expression", "digest": known}
+        if any(isinstance(n, Map) or n.source.slow for n in made):
+            return {"by": "nothing", "digest": ""}
     h = hashlib.blake2b(digest_size=16)
     h.update(f"{column.kind} {column.spec.classes}".encode())
     for start in range(0, len(column), ROWS):
@@ -79,11 +89,6 @@ def differing_columns(
         elif found["digest"] != version["digest"]:
             changed.append(name)
     return changed, unknown
-
-
-def _costs(column: Column) -> bool:
-    """Return whether reading rows runs a function or opens a file for each."""
-    return any(isinstance(n, Map) or (isinstance(n, Source) and n.source.slow) for n in walk([column.node]))
 
 
 def _add(h: Any, values: Values) -> bool:

@@ -20,7 +20,7 @@ import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, get_type_hints
 
 import pyarrow as pa
 from torch import Tensor
@@ -33,7 +33,8 @@ from ..guard import Check
 from ..record import Step, Training
 from .files import Lines, inside, read_json, read_lines, replace_file, sync_directory, write_json
 from .inputs import RunInputs
-from .models import WEIGHTS, open_classifier, save_classifier, save_structure
+from .lineage import Maker
+from .models import WEIGHTS, open_classifier, save_structure
 from .record import RunRecord
 from .weights import read_weights, write_weights
 
@@ -84,7 +85,7 @@ class RunWriter:
         if not self._linked(record):
             write_weights(self.root / START / WEIGHTS, inputs.start.module.state_dict())
         # The result is built as the start is.
-        save_structure(inputs.start, self.root / MODEL)
+        save_structure(inputs.start, self.root / MODEL, Maker(record.id))
         self.put_record(record, tensors)
         sync_directory(self.root)
         sync_directory(self.root.parent)
@@ -119,8 +120,10 @@ class RunWriter:
         write_weights(self.root / MODEL / WEIGHTS, state, step=str(step))
 
     def put_result(self, training: Training) -> None:
-        """Write what came out: the model, and all figures anew."""
-        save_classifier(training.model, self.root / MODEL, step=str(training.kept_step))
+        """Write what came out: the weights first, and all figures anew."""
+        write_weights(self.root / MODEL / WEIGHTS, training.model.module.state_dict(), step=str(training.kept_step))
+        # Built as before; but a module may print what it learned.
+        save_structure(training.model, self.root / MODEL)
         every: tuple[Step | Check, ...] = (*training.steps, *training.checks)
         lines = [json.dumps(_line(figures)) + "\n" for figures in every]
         self._lines.close()
@@ -193,7 +196,7 @@ class RunFolder:
         for number, line in enumerate(read_lines(self.root, FIGURES), start=1):
             try:
                 ((what, fields),) = line.items()
-                found[what].append({"step": Step, "check": Check}[what](**fields))
+                found[what].append(_figures({"step": Step, "check": Check}[what], fields))
             except (ValueError, KeyError, TypeError, AttributeError) as error:
                 raise RunFileError(f"Line {number} of '{self.root / FIGURES}' is damaged: {error}.") from error
         return tuple(found["step"]), tuple(found["check"])
@@ -236,6 +239,22 @@ class RunFolder:
         """Return the result, or the best state so far."""
         inside(self.root, MODEL)
         return open_classifier(self.root / MODEL, **how)
+
+
+def _figures(kind: type[Step | Check], given: dict[str, Any]) -> Step | Check:
+    """Return the figures that a line holds; TypeError if one is missing, unknown or of another type."""
+    for name, wanted in get_type_hints(kind).items():
+        if name in given and not _is(given[name], wanted):
+            kinds = getattr(wanted, "__name__", wanted)
+            raise TypeError(f"'{name}' must be of type {kinds}; got {given[name]!r}"[:200])
+    return kind(**given)
+
+
+def _is(value: Any, wanted: Any) -> bool:
+    """Return whether a value from JSON is of a type; a whole number may stand for a float, and a truth for neither."""
+    if isinstance(value, bool):
+        return wanted is bool
+    return isinstance(value, int | float if wanted is float else wanted)
 
 
 def _line(figures: Step | Check) -> dict[str, Any]:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -25,7 +25,7 @@ from .record import RunRecord
 if TYPE_CHECKING:
     from ..panel import DataPanel
 
-__all__ = ["RunInputs", "is_log", "log_facts", "rows_digest"]
+__all__ = ["RunInputs", "is_log", "log_facts", "rows_digest", "rows_table"]
 
 TRAINED, HELD_OUT = "trained", "held out"
 
@@ -66,18 +66,14 @@ class RunInputs:
     @cached_property
     def table(self) -> pa.Table:
         """Keys of the rows, "key", and what was done with each, "part": trained, held out, or null."""
-        keys = self.panel.key.to_arrow()
-        parts = np.full(len(keys), TRAINED if self.rows is None else None, dtype=object)
-        if self.rows is not None:
-            parts[self.rows] = TRAINED
-        if isinstance(self.validation, np.ndarray):
-            parts[self.validation] = HELD_OUT
-        parts = pa.array(parts, pa.string())
-        if self.validation is not None and not isinstance(self.validation, np.ndarray):
-            other = self.validation.key.to_arrow()
-            keys = pa.concat_arrays([keys, other])
-            parts = pa.concat_arrays([parts, pa.repeat(HELD_OUT, len(other)).cast(pa.string())])
-        return pa.table({"key": keys.cast(pa.string()), "part": parts})
+        return self.read_rows()
+
+    @cached_property
+    def read_rows(self) -> Callable[[], pa.Table]:
+        """What returns `table`, and holds nothing but keys."""
+        by = self.validation
+        held = by if by is None or isinstance(by, np.ndarray) else by.key
+        return partial(rows_table, self.panel.key, self.rows, held)
 
     @cached_property
     def given(self) -> dict[str, Column]:
@@ -135,6 +131,22 @@ class RunInputs:
         node = take(value.node, value.selection)
         own = ((name, self.panel[name]) for name in self.panel.columns)
         return next((name for name, column in own if take(column.node, column.selection) is node), None)
+
+
+def rows_table(key: Column, rows: NDArray[np.int64] | None, held: NDArray[np.int64] | Column | None) -> pa.Table:
+    """Return the table of `RunInputs`, of row numbers, all if None, and of held-out ones, or keys of another panel."""
+    keys = key.to_arrow()
+    parts = np.full(len(keys), TRAINED if rows is None else None, dtype=object)
+    if rows is not None:
+        parts[rows] = TRAINED
+    if isinstance(held, np.ndarray):
+        parts[held] = HELD_OUT
+    parts = pa.array(parts, pa.string())
+    if isinstance(held, Column):
+        other = held.to_arrow()
+        keys = pa.concat_arrays([keys, other])
+        parts = pa.concat_arrays([parts, pa.repeat(HELD_OUT, len(other)).cast(pa.string())])
+    return pa.table({"key": keys.cast(pa.string()), "part": parts})
 
 
 def is_log(value: Any) -> bool:

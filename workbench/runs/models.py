@@ -25,8 +25,10 @@ from torch import Tensor, nn
 from ..classifier import Classifier
 from ..errors import ClassifierError, RunFileError
 from .files import field, read_json, replace_file, write_json
+from .lineage import Maker, maker_of, remember, runs_around
 from .names import find_callable, import_path
 from .plain import from_plain
+from .record import RUN_ID
 from .structure import build, call_factory, describe
 from .weights import fill, read_weights, write_weights
 
@@ -90,17 +92,17 @@ def save_classifier(classifier: Classifier, path: str | os.PathLike[str], **note
     return digest
 
 
-def save_structure(classifier: Classifier, root: Path) -> None:
-    """Write how a classifier is built, without its weights."""
+def save_structure(classifier: Classifier, root: Path, maker: Maker | None = None) -> None:
+    """Write how a classifier is built, without its weights, and which run makes it if not the one that did so far."""
     source = _source(classifier)
     if source is not None:
         replace_file(root / SOURCE, source.encode("utf-8", "replace"))
-    write_json(root / STRUCTURE, _structure(classifier))
+    write_json(root / STRUCTURE, _structure(classifier, maker))
 
 
-def _structure(classifier: Classifier) -> dict[str, Any]:
+def _structure(classifier: Classifier, maker: Maker | None = None) -> dict[str, Any]:
     """Return all of a classifier but its weights, for JSON and as it comes from there."""
-    module = classifier.module
+    module, maker = classifier.module, maker or maker_of(classifier)
     fields = {
         "class": f"{type(module).__module__}.{type(module).__qualname__}",
         "build": describe(classifier),
@@ -114,6 +116,7 @@ def _structure(classifier: Classifier) -> dict[str, Any]:
         "training": module.training,
         "otherwise": [name for name, part in module.named_modules() if part.training != module.training],
         "printed": repr(module),
+        "maker": None if maker is None else {"run": maker.run, "weights": maker.weights},
     }
     plain: dict[str, Any] = json.loads(json.dumps(fields))
     return plain
@@ -167,7 +170,7 @@ def open_classifier(
     fill(module, state if state is not None else read_weights(root, WEIGHTS)[0])
     _check_printed(module, fields, where)
     _set_modes(module, fields, where)
-    return Classifier(
+    opened = Classifier(
         module,
         field(fields, "classes", list, where=where),
         prepare,
@@ -178,6 +181,13 @@ def open_classifier(
         offsets=offsets,
         padding=field(fields, "padding", int, 0, where=where),
     )
+    made_by = field(fields, "maker", dict, None, where=where)
+    if made_by is not None:
+        run, digest = (field(made_by, name, str, where=where) for name in ("run", "weights"))
+        if not RUN_ID.fullmatch(run):
+            raise RunFileError(f"'{where}' is damaged: 'run' must be letters, digits and '-'; got {run!r}.")
+        remember(opened, Maker(run, digest, folder=runs_around(root)))
+    return opened
 
 
 def _preprocess(

@@ -9,17 +9,31 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
+import torch
+
 from ..errors import RunError, RunFileError
 from ..record import Training
 from .files import field as checked
 from .plain import to_plain
 from .provenance import code_version, package_versions
 
-__all__ = ["KINDS", "STATUSES", "RunRecord", "new_id", "now", "outcome"]
+__all__ = ["KINDS", "RUN_ID", "STATUSES", "RunRecord", "new_id", "now", "outcome"]
 
 KINDS = ("fit", "finetune")
-_ID = re.compile(r"[0-9A-Za-z][0-9A-Za-z-]{0,80}")
+RUN_ID = re.compile(r"[0-9A-Za-z][0-9A-Za-z-]{0,80}")
 STATUSES = ("running", "done", "interrupted", "failed")
+VERSIONS = ("content", "expression", "nothing")
+# What is read from within the mappings of a file: that which must be there, and that which may.
+_NEEDED: dict[str, dict[str, type[Any]]] = {
+    "rows": {"panel": int, "trained": int, "held_out": int, "keys": str},
+    "computer": {"device": str, "threads": int},
+}
+_KNOWN: dict[str, dict[str, type[Any]]] = {
+    "outcome": {
+        "kept_step": int, "guarded": bool, "interrupted": bool, "stopped_early": bool, "seconds": float,
+        "selection": str, "refilled": int, "chosen_on": int,
+    },
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -93,6 +107,8 @@ class RunRecord:
         """Return the record of a run that begins now, of which data and settings are not told yet."""
         if kind not in KINDS:
             raise RunError(f"A run is of kind {' or '.join(KINDS)}; got {kind!r}.")
+        if parent is not None and not RUN_ID.fullmatch(str(parent["run"])):
+            raise RunError(f"`parent` must be a run, or the id of one: letters, digits and '-'; got {parent['run']!r}.")
         return cls(
             new_id(), name, kind, "running", now(), "", code_version(), package_versions(), computer,
             data={}, rows={}, feedback=None, seed=0, settings=None, loss=None, call={}, parent=parent, before=before,
@@ -126,12 +142,45 @@ class RunRecord:
                 raise RunFileError(
                     f"'{where}' is damaged: '{name}' must be one of {', '.join(words)}; got {found[name]!r}."
                 )
-        if not _ID.fullmatch(found["id"]):
-            raise RunFileError(f"'{where}' is damaged: 'id' must be letters, digits and '-'; got {found['id']!r}.")
+        for name, known in ("id", found["id"]), ("parent.run", (found["parent"] or {"run": "0"}).get("run")):
+            if not isinstance(known, str) or not RUN_ID.fullmatch(known):
+                raise RunFileError(f"'{where}' is damaged: '{name}' must be letters, digits and '-'; got {known!r}.")
         for name, version in found["data"].items():
-            if not isinstance(version, dict) or not {"by", "digest"} <= version.keys():
+            if not (
+                isinstance(version, dict) and version.get("by") in VERSIONS and isinstance(version.get("digest"), str)
+            ):
                 raise RunFileError(f"'{where}' is damaged: the version of column '{name}' must have 'by' and 'digest'.")
+        _check_inner(found, where)
         return cls(**found)
+
+
+def _check_inner(found: Mapping[str, Any], where: Any) -> None:
+    """Check what lies within the mappings of a record, and its times."""
+    for holder, inner in (*_NEEDED.items(), *_KNOWN.items()):
+        for name, kind in inner.items():
+            flat = {f"{holder}.{name}": found[holder][name]} if name in found[holder] else {}
+            if flat or holder in _NEEDED:
+                checked(flat, f"{holder}.{name}", kind, where=where)
+    device = found["computer"]["device"]
+    try:
+        torch.device(device)
+    except RuntimeError as error:
+        words = f"'{where}' is damaged: 'computer.device' must be a device of torch; got {device!r}."
+        raise RunFileError(words) from error
+    for name in ("started", "ended") if found["ended"] else ("started",):
+        if not _is_time(found[name]):
+            raise RunFileError(
+                f"'{where}' is damaged: '{name}' must be a time in UTC as in '{now()}'; got {found[name]!r}."
+            )
+
+
+def _is_time(text: str) -> bool:
+    """Return whether text is what `now` returned once."""
+    try:
+        told = datetime.datetime.fromisoformat(text)
+    except ValueError:
+        return False
+    return told.tzinfo == datetime.UTC and told.isoformat(timespec="milliseconds") == text
 
 
 def new_id() -> str:

@@ -17,13 +17,13 @@ from columns import Column
 from explain import RationaleLoss
 
 from ..classifier import Classifier
-from ..errors import RunError
+from ..errors import RunError, WorkbenchError
 from ..guard import Check
 from ..progress import Watch
 from ..record import DivergedError, Step, Training, TrainingSettings
 from .folder import RunWriter
 from .inputs import RunInputs, is_log
-from .lineage import Maker, parent_of, remember
+from .lineage import Maker, maker_of, parent_of, remember
 from .plain import to_plain
 from .provenance import computer
 from .record import RunRecord, now, outcome
@@ -95,14 +95,14 @@ def begin_run(
     Examples
     --------
     >>> from workbench import DataPanel
-    >>> from workbench.training import fit
+    >>> from workbench.training import fit_rows
     >>> import torch
     >>> panel = DataPanel({"x": [0.0, 1.0], "label": ["low", "high"]})
     >>> model = Classifier(torch.nn.Linear(1, 2), classes=("low", "high"), on="x")
     >>> settings = TrainingSettings(steps=3, batch_size=2, lr=0.1)
     >>> x, y = torch.tensor([[0.0], [1.0]]), torch.tensor([0, 1])
     >>> with begin_run("fit", model, panel, columns=["x", "label"], settings=settings) as recording:
-    ...     run = recording.finish(fit(model, lambda rows: (x[rows], y[rows], None), 2, steps=3, progress=False))
+    ...     run = recording.finish(fit_rows(model, lambda rows: (x[rows], y[rows], None), 2, steps=3, progress=False))
     >>> run.status, len(run.steps), run.keys("trained") == panel.key.to_list()
     ('done', 3, True)
     """
@@ -120,7 +120,8 @@ def begin_run(
     )
     origin = parent_of(model, before, parent)
     record = RunRecord.begun(kind, name, computer=computer(model), parent=origin, before=before)
-    return Recording(inputs, record, settings, None if folder is None else Path(folder), watch)
+    came = maker_of(model if parent is None else parent)
+    return Recording(inputs, record, settings, None if folder is None else Path(folder), watch, came)
 
 
 class Recording:
@@ -143,11 +144,12 @@ class Recording:
         settings: TrainingSettings,
         folder: Path | None,
         other: Watch | None = None,
+        parent: Maker | None = None,
     ) -> None:
         self.id = record.id
         self._other = other
         self.path = None if folder is None else folder / record.id
-        self._inputs, self._record = inputs, record
+        self._inputs, self._record, self._parent = inputs, record, parent
         self._writer = None if self.path is None else RunWriter(self.path)
         self._run: Run | None = None
         self._told(settings, settings.loss)
@@ -160,7 +162,7 @@ class Recording:
         """Note settings in the record, their tensors beside it."""
         self._tensors: dict[str, Tensor] = {}
         plain, of_loss = to_plain(settings, self._tensors), to_plain(loss, self._tensors)
-        self._record = replace(self._record, seed=settings.seed, settings=plain, loss=of_loss)
+        self._record = replace(self._record, seed=int(settings.seed), settings=plain, loss=of_loss)
 
     # What a training tells
 
@@ -217,6 +219,8 @@ class Recording:
         ------
         RunError
             If it was finished before.
+        OSError, WorkbenchError
+            If it cannot be written, on a full disk say; what was trained is in ``error.training``.
         """
         if self._run is not None:
             raise RunError(f"A run ends once; '{self.id}' has ended. Begin another one.")
@@ -235,17 +239,27 @@ class Recording:
                 self._writer.put_record(self._record, self._tensors)
 
     def _end(self, training: Training, status: str, error: str = "") -> Run:
+        """Record what came out; any error on the way carries it."""
+        try:
+            return self._ended(training, status, error)
+        except BaseException as trouble:
+            trouble.__dict__["training"] = training
+            trouble.add_note(f"Run '{self.id}' could not be recorded to its end; its training is in `error.training`.")
+            raise
+
+    def _ended(self, training: Training, status: str, error: str) -> Run:
         self._told(training.settings, training.loss)
         after = state_digest(training.model.module.state_dict())
-        self._record = replace(
-            self._record, status=status, ended=now(), after=after, outcome=outcome(training), error=error
-        )
+        record = replace(self._record, status=status, ended=now(), after=after, outcome=outcome(training), error=error)
+        folder = None if self.path is None else self.path.parent
+        remember(training.model, Maker(self.id, after, self._inputs.read_rows, self._parent, folder))
         if self._writer is not None:
             with self._writer:
                 self._writer.put_result(training)
-                self._writer.put_record(self._record, self._tensors)
-        remember(training.model, Maker(self.id, after))
-        self._run = Run(self._record, inputs=self._inputs, training=training, path=self.path)
+                self._writer.put_record(record, self._tensors)
+        # Not before it is written: a run that fails here ends with the state that was kept, not with this one.
+        self._record = record
+        self._run = Run(record, inputs=self._inputs, training=training, path=self.path)
         return self._run
 
     def __enter__(self) -> Self:
@@ -254,5 +268,12 @@ class Recording:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._run is None:
+        if self._run is not None:
+            return
+        try:
             self.fail(error or RunError("The training was left without its result."))
+        except (OSError, WorkbenchError) as trouble:
+            if error is None:
+                raise
+            # What went wrong first is what somebody must know.
+            error.add_note(f"Nor could it be written that run '{self.id}' failed: {trouble}")

@@ -11,22 +11,36 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 import torch
 
+from columns import Column
+
 from ..classifier import Classifier
 from ..errors import PanelError, RunError
-from ..record import DivergedError, InterruptedTrainingWarning, Step, Training, UnchangedModelWarning, UnguardedWarning
+from ..record import (
+    DivergedError,
+    InterruptedTrainingWarning,
+    Step,
+    Training,
+    TrainingSettings,
+    UnchangedModelWarning,
+    UnguardedWarning,
+)
 from .content import column_version, differing_columns
 from .inputs import is_log, rows_digest
 from .plain import from_plain
 from .provenance import code_version, computer, package_versions, same_computing
+from .record import RunRecord
+from .run import Run
 from .weights import state_digest
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from ..panel import DataPanel
-    from .run import Run
 
 __all__ = ["Replay", "replay"]
+
+# What was read is named after its column, with these before it: of the validation panel, and made for the training.
+VALIDATION, USED = "validation:", "used:"
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,10 +75,18 @@ class Replay:
     def __repr__(self) -> str:
         if self.identical:
             return f"Replay of {self.run.id}: identical weights ({self.weights})"
-        known = "; ".join(self.differs) or (
-            "nothing that is recorded: reduced precision, a compiler or a GPU may give other bits each time"
-        )
+        known = "; ".join(self.differs) or f"nothing that is recorded; {self._unrecorded()}"
         return f"Replay of {self.run.id}: other weights ({self.weights}, not {self.expected}). What differs: {known}."
+
+    def _unrecorded(self) -> str:
+        """Say what of this training may give other bits each time."""
+        settings, device = self.training.settings, self.run.record.computer["device"]
+        moving = [f"{settings.autocast} precision"] if settings.autocast else []
+        moving += ["a compiled pass"] if settings.compile else []
+        moving += [f"the device {device}"] if device != "cpu" else []
+        if moving:
+            return f"{' and '.join(moving)} may give other bits each time"
+        return "a function that draws numbers of its own, or remembers what it was called with, is not"
 
 
 def replay(run: Run, panel: DataPanel | None, feedback: Any, model: Classifier | None, **given: Any) -> Replay:
@@ -86,28 +108,30 @@ def replay(run: Run, panel: DataPanel | None, feedback: Any, model: Classifier |
         raise RunError(f"Run '{run.id}' kept no state that a replay could be compared with.")
     rows = _panel(run, panel)
     settings = given.pop("settings", None) or run.settings
-    differs = [*_data(run, rows, panel is not None), *_surroundings(run, model)]
-    said, call = _arguments(run, feedback, given)
+    said, call = _arguments(run, panel, feedback, given)
+    changed = [] if panel is None else _data(run, rows, call.get("validation"))
+    differs = [*changed, *_surroundings(run, model)]
     start = _start(run, model)
     stop = None if run.status == "done" else run.kept_step + (record.rows["held_out"] > 0)
+    if stop == 0:
+        done = _untrained(start, settings)
+        return Replay(run, done, state_digest(start.module.state_dict()), expected, tuple(differs))
     with same_computing(record.computer), _quiet():
         try:
-            training = _function(run.kind)(
+            made = _function(run.kind)(
                 start, rows, *said, settings=settings, progress=False if stop is None else _until(stop), **call
             )
         except DivergedError as error:
             if run.status != "failed":
                 raise
-            training = error.training
-    weights = state_digest(training.model.module.state_dict())
-    again = getattr(training, "record", None)
-    if again is not None and weights != expected:
-        changed, _ = differing_columns(record.data, again.data)
-        differs += [f"what was read as '{name}'" for name in changed]
-    return Replay(run, getattr(training, "training", training), weights, expected, tuple(differs))
+            made = error.training
+    weights = state_digest(made.model.module.state_dict())
+    if weights != expected and isinstance(made, Run):
+        differs += _read(record, made.record)
+    return Replay(run, made.training if isinstance(made, Run) else made, weights, expected, tuple(differs))
 
 
-def _function(kind: str) -> Callable[..., Any]:
+def _function(kind: str) -> Callable[..., Run | Training]:
     from ..finetuning import finetune, fit
 
     return fit if kind == "fit" else finetune
@@ -121,6 +145,22 @@ def _until(stop: int) -> Callable[[Step], None]:
             raise KeyboardInterrupt
 
     return stepped
+
+
+def _untrained(start: Classifier, settings: TrainingSettings) -> Training:
+    """Return what a training is that was stopped before its first step was done."""
+    return Training(
+        model=start, settings=settings, loss=settings.loss, steps=(), checks=(), kept_step=0, guarded=False,
+        interrupted=True, seconds=0.0,
+    )  # fmt: skip
+
+
+def _read(then: RunRecord, now: RunRecord) -> list[str]:
+    """Say what was read otherwise, of what a fine-tune makes of panel and log."""
+    changed, _ = differing_columns(then.data, now.data)
+    changed += sorted(now.data.keys() ^ then.data.keys())
+    rows = [] if then.rows["keys"] == now.rows["keys"] else ["which rows were trained on, and which held out"]
+    return [f"what was read as '{name}'" for name in changed] + rows
 
 
 @contextmanager
@@ -150,13 +190,12 @@ def _panel(run: Run, panel: DataPanel | None) -> DataPanel:
         raise RunError(f"The panel must hold the rows that run '{run.id}' was given. {error}") from error
 
 
-def _data(run: Run, rows: DataPanel, check: bool) -> list[str]:
-    """Raise if columns of the panel surely differ from those that were read; say of which nobody can tell."""
-    if not check:
-        return []
-    before = {name: version for name, version in run.record.data.items() if name in rows.columns}
-    gone = sorted(n for n in run.record.data if n not in rows.columns and not n.startswith("used:"))
-    changed, unknown = differing_columns(before, {name: column_version(rows[name]) for name in before})
+def _data(run: Run, rows: DataPanel, validation: DataPanel | None) -> list[str]:
+    """Raise if columns of the panels surely differ from those that were read; say of which nobody can tell."""
+    there = {name: column for name in run.record.data if (column := _column(name, rows, validation)) is not None}
+    before = {name: run.record.data[name] for name in there}
+    gone = sorted(n for n in run.record.data if n not in there and not n.removeprefix(VALIDATION).startswith(USED))
+    changed, unknown = differing_columns(before, {name: column_version(column) for name, column in there.items()})
     if changed or gone:
         words = [f"{', '.join(map(repr, changed))} changed"] if changed else []
         words += [f"{', '.join(map(repr, gone))} not there"] if gone else []
@@ -164,6 +203,18 @@ def _data(run: Run, rows: DataPanel, check: bool) -> list[str]:
             f"The panel must hold the data that run '{run.id}' was trained on; columns {' and '.join(words)}."
         )
     return [f"data (nobody can tell whether {', '.join(map(repr, unknown))} changed)"] if unknown else []
+
+
+def _column(name: str, rows: DataPanel, validation: DataPanel | None) -> Column | None:
+    """Return the column of a panel that was read under a name, or None if none has it."""
+    if name in rows.columns:
+        own: Column = rows[name]
+        return own
+    found = name.removeprefix(VALIDATION)
+    if found == name or validation is None or found not in validation.columns:
+        return None
+    column: Column = validation[found]
+    return column
 
 
 def _surroundings(run: Run, model: Classifier | None) -> list[str]:
@@ -201,7 +252,9 @@ def _start(run: Run, model: Classifier | None) -> Classifier:
     return start
 
 
-def _arguments(run: Run, feedback: Any, given: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
+def _arguments(
+    run: Run, panel: DataPanel | None, feedback: Any, given: dict[str, Any]
+) -> tuple[tuple[Any, ...], dict[str, Any]]:
     """Return feedback and the other arguments: given now, live ones, or as the record has them."""
     live = {} if run._inputs is None else {**run._inputs.call, "feedback": run._inputs.feedback}
     strange = sorted(set(given) - set(run.record.call))
@@ -213,7 +266,7 @@ def _arguments(run: Run, feedback: Any, given: dict[str, Any]) -> tuple[tuple[An
     if feedback is not None:
         given = {**given, "feedback": feedback}
     call = {
-        name: _argument(run, name, described, given.get(name, live.get(name)), now=name in given)
+        name: _argument(run, name, described, given.get(name, live.get(name)), panel, now=name in given)
         for name, described in run.record.call.items()
     }
     if "feedback" in given and "feedback" not in call:
@@ -222,7 +275,7 @@ def _arguments(run: Run, feedback: Any, given: dict[str, Any]) -> tuple[tuple[An
     return said, call
 
 
-def _argument(run: Run, name: str, described: Any, value: Any, *, now: bool) -> Any:
+def _argument(run: Run, name: str, described: Any, value: Any, panel: DataPanel | None, *, now: bool) -> Any:
     """Return one argument, checked if it is given now."""
     match described:
         case {"value": plain}:
@@ -235,13 +288,27 @@ def _argument(run: Run, name: str, described: Any, value: Any, *, now: bool) -> 
             return _log(run, name, value, version)
         case {"panel": int(rows), "keys": str(keys)}:
             if value is None:
-                raise RunError(f"Run '{run.id}' was given a panel of {rows} rows as `{name}`; give it again.")
+                return _held_out(run, name, panel, rows)
             if now and rows_digest(pa.table({"key": value.key.to_arrow()})) != keys:
                 raise RunError(
                     f"`{name}` must be the panel of {rows} rows that run '{run.id}' was given; its keys differ."
                 )
             return value
     raise RunError(f"Run '{run.id}' is damaged: nobody knows what `{name}` was.")
+
+
+def _held_out(run: Run, name: str, panel: DataPanel | None, rows: int) -> DataPanel:
+    """Return the rows that a state was chosen by, which lay in a panel of their own, from the panel given now."""
+    keys = run.keys("all")[run.record.rows["panel"] :]
+    if panel is None or name != "validation" or len(keys) != rows:
+        raise RunError(f"Run '{run.id}' was given a panel of {rows} rows as `{name}`; give it again.")
+    try:
+        return panel.at_keys(keys)
+    except PanelError as error:
+        raise RunError(
+            f"Run '{run.id}' was given a panel of {rows} rows as `{name}`; give it again: the other panel does not "
+            f"hold them. {error}"
+        ) from error
 
 
 def _log(run: Run, name: str, log: Any, version: int) -> Any:

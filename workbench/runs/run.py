@@ -10,6 +10,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import pyarrow as pa
 from torch import Tensor, nn
 
 from explain import RationaleLoss
@@ -19,8 +20,8 @@ from ..errors import RunError, RunFileError
 from ..guard import Check
 from ..record import Step, Training, TrainingSettings
 from .folder import RECORD, RunFolder, RunWriter
-from .inputs import RunInputs
-from .lineage import Maker, remember
+from .inputs import RunInputs, rows_digest
+from .lineage import Maker, maker_of, remember, stored_maker
 from .plain import from_plain, to_plain
 from .record import RunRecord
 
@@ -39,8 +40,8 @@ class Run:
     """A training and its record.
 
     Everything that a `Training` says is here as well: `model`, `settings`, `loss`, `steps`, `checks`, `kept_step`,
-    `guarded`, `interrupted`, `stopped_early`, `seconds`, `selection`. Made by `begin_run`, or by `Run.open`, which
-    reads the record; figures, settings and weights are read when they are asked for.
+    `guarded`, `refilled`, `chosen_on`, `interrupted`, `stopped_early`, `seconds`, `selection`. Made by `begin_run`, or
+    by `Run.open`, which reads the record; figures, settings and weights are read when they are asked for.
 
     Attributes
     ----------
@@ -148,6 +149,12 @@ class Run:
         """The id of the run that made the model it started from, if that is known."""
         return None if self._record.parent is None else self._record.parent.get("run")
 
+    @cached_property
+    def maker(self) -> Maker:
+        """What its models remember of it."""
+        known = None if self._training is None else maker_of(self._training.model)
+        return stored_maker(self._stored.root) if known is None else known
+
     def keys(self, part: str = "trained") -> list[str]:
         """Return the keys of rows.
 
@@ -158,7 +165,7 @@ class Run:
         """
         if part not in ("trained", "held out", "all"):
             raise RunError(f"`part` must be 'trained', 'held out' or 'all'; got {part!r}.")
-        table = self._inputs.table if self._inputs is not None else self._stored.rows()
+        table = self._rows
         pairs = zip(table["key"].to_pylist(), table["part"].to_pylist(), strict=True)
         return [key for key, of in pairs if part in (of, "all")]
 
@@ -175,7 +182,7 @@ class Run:
             )
         state, notes = self._kept
         model = self._stored.model(state=state, **self._how)
-        remember(model, Maker(self.id, notes["digest"]))
+        remember(model, replace(self.maker, weights=notes["digest"]))
         return model
 
     @cached_property
@@ -224,9 +231,20 @@ class Run:
             raise RunFileError(f"Run '{self.id}' is damaged: its weights do not tell their step.") from error
 
     @property
-    def guarded(self) -> bool:
-        """Whether the state was chosen on rows whose marked regions were refilled; False where nobody knows."""
-        return bool(self._outcome("guarded", default=False))
+    def guarded(self) -> bool | None:
+        """Whether the state was chosen on rows whose marked regions were refilled; None where nobody knows."""
+        found: bool | None = self._outcome("guarded", default=None)
+        return found
+
+    @property
+    def refilled(self) -> int:
+        """Validation rows whose marked region was refilled; 0 where nobody knows."""
+        return int(self._outcome("refilled", default=0))
+
+    @property
+    def chosen_on(self) -> int:
+        """Validation rows in all; 0 where nobody knows."""
+        return int(self._outcome("chosen_on", default=0))
 
     @property
     def interrupted(self) -> bool:
@@ -264,10 +282,12 @@ class Run:
             steps=self.steps,
             checks=self.checks,
             kept_step=self.kept_step,
-            guarded=self.guarded,
+            guarded=bool(self.guarded),
             interrupted=self.interrupted,
             seconds=self.seconds,
             stopped_early=self.stopped_early,
+            refilled=self.refilled,
+            chosen_on=self.chosen_on,
         )
 
     def replay(
@@ -288,7 +308,8 @@ class Run:
         model : Classifier, optional
             Where to start; by default what the run started from.
         **given
-            Other arguments that a file does not hold, panels say, by name; or `settings`.
+            Other arguments that a file does not hold, by name; or `settings`. A panel of validation rows need not be
+            given if `panel` holds its keys.
 
         Returns
         -------
@@ -317,6 +338,15 @@ class Run:
         return self._stored.kept()
 
     @cached_property
+    def _rows(self) -> pa.Table:
+        if self._inputs is not None:
+            return self._inputs.table
+        table = self._stored.rows()
+        if rows_digest(table) != self._record.rows["keys"]:
+            raise RunFileError(f"Run '{self.id}' is damaged: its rows are not those that were written.")
+        return table
+
+    @cached_property
     def _figures(self) -> tuple[tuple[Step, ...], tuple[Check, ...]]:
         training = self._training
         return self._stored.figures() if training is None else (training.steps, training.checks)
@@ -329,13 +359,15 @@ class Run:
         return self._record.outcome.get(name, default)
 
 
-def open_runs(folder: str | os.PathLike[str], **how: Any) -> list[Run]:
+def open_runs(folder: str | os.PathLike[str], *, figures: bool = False, **how: Any) -> list[Run]:
     """Return the runs in a directory of runs, in the order of time.
 
     Parameters
     ----------
     folder : str or Path
         What `begin_run` was given.
+    figures : bool
+        Read the figures now as well, so that a run whose figures are damaged is left out.
     **how
         As for `Run.open`.
 
@@ -354,7 +386,10 @@ def open_runs(folder: str | os.PathLike[str], **how: Any) -> list[Run]:
     # A directory without a record is one that begins just now, or was killed in its first moment.
     for path in sorted(p for p in root.iterdir() if (p / RECORD).exists()) if root.is_dir() else []:
         try:
-            runs.append(Run.open(path, **how))
+            run = Run.open(path, **how)
+            if figures:
+                _ = run.steps, run.checks
+            runs.append(run)
         except RunFileError as error:
             warnings.warn(f"A run is left out: {error}", DamagedRunWarning, stacklevel=2)
     return sorted(runs, key=lambda run: (run._record.started, run.id))
