@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from explain import RightReasons
@@ -77,8 +77,9 @@ class Method:
         Nets that it makes sense for.
     images : bool
         Whether it needs pictures.
-    longer : float
-        Factor of the epochs: a method may be shown again with more.
+    longer : mapping of str to float
+        Factor of the epochs by net: a method may be shown again with more. On refilled validation rows of Fashion-MNIST
+        the CNN gained up to the last that was tried (9, 12, 15 epochs: .905, .909, .911).
     like : str or None
         Method whose weight it takes.
     """
@@ -89,7 +90,7 @@ class Method:
     start: float | None = None
     nets: tuple[str, ...] = ("mlp", "cnn", "conv5")
     images: bool = False
-    longer: float = 1.0
+    longer: Mapping[str, float] = field(default_factory=dict)
     like: str | None = None
 
 
@@ -133,8 +134,14 @@ METHODS = {
         Method("ce-grey", 1, lambda weight, net, task: {"counterexamples": Grey()}),
         Method("ce-swap", 1, lambda weight, net, task: {"counterexamples": Swap()}),
         Method("rrr", 1, _loss(RightReasons), 0.2),
-        Method("ce-grey long", 1, lambda weight, net, task: {"counterexamples": Grey()}, longer=3.0, images=True),
-        Method("rrr long", 1, _loss(RightReasons), None, ("mlp",), True, longer=2.0, like="rrr"),
+        Method(
+            "ce-grey long",
+            1,
+            lambda weight, net, task: {"counterexamples": Grey()},
+            images=True,
+            longer={"mlp": 3.0, "cnn": 5.0},
+        ),
+        Method("rrr long", 1, _loss(RightReasons), None, ("mlp",), True, longer={"mlp": 2.0}, like="rrr"),
         Method("rrr-signs", 1, _loss(RightReasons, target="random_sign_logits"), 0.2),
         Method("rrr-label", 1, _loss(RightReasons, target="label_log_probability"), 0.2),
         Method(

@@ -98,7 +98,7 @@ def settings_of(
     epochs: float | None = None,
 ) -> TrainingSettings:  # fmt: skip
     """Return how a net is trained by a method."""
-    plain = schedule(data, net, rows, METHODS[method].longer, epochs)
+    plain = schedule(data, net, rows, METHODS[method].longer.get(net, 1.0), epochs)
     change = METHODS[method].change(0.0 if weight is None else weight, net, task)
     return TrainingSettings(**plain, **change, seed=seed)
 

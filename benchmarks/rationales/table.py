@@ -64,9 +64,10 @@ def as_markdown(records: Sequence[dict[str, Any]]) -> str:
                 continue
             figures = [cell([r[name] for r in there], digits) for name, _, digits in COLUMNS]
             diverged = f" ({len(found) - len(there)} diverged)" if len(there) < len(found) else ""
-            weight = found[0]["weight"]
+            weight, longer = found[0]["weight"], METHODS[method].longer.get(net)
+            named = f"{method} ({SCHEDULES[data, net][0] * longer:g} epochs)" if longer else method
             lines.append([
-                method, "" if weight is None else f"{weight:g}", *figures, f"{len(there)}{diverged}",
+                named, "" if weight is None else f"{weight:g}", *figures, f"{len(there)}{diverged}",
                 PUBLISHED.get((data, net, method), ""),
             ])  # fmt: skip
         if lines:
