@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from .errors import OverlapError
+from .errors import OverlapError, PanelError
 
 if TYPE_CHECKING:
     from .panel import DataPanel
 
-__all__ = ["check_apart"]
+__all__ = ["check_apart", "originals_of"]
 
 
 def check_apart(panel: DataPanel, judged: DataPanel | Sequence[DataPanel], what: str, source: str | None) -> None:
@@ -28,12 +28,16 @@ def check_apart(panel: DataPanel, judged: DataPanel | Sequence[DataPanel], what:
     what : str
         What these are called in the error.
     source : str or None
-        Column that copies of one original share, compared where both panels have it.
+        Column of `panel` that copies of one original share, compared where the other panel has it too.
 
     Raises
     ------
+    NoColumnError
+        If `panel` has no such column.
     OverlapError
         If a key is in both, or an original; says how many, and names some.
+    PanelError
+        If the originals of two panels cannot be compared.
 
     Examples
     --------
@@ -46,13 +50,30 @@ def check_apart(panel: DataPanel, judged: DataPanel | Sequence[DataPanel], what:
     """
     from .panel import DataPanel
 
+    seen = None if source is None else originals_of(panel, source)
     several = [judged] if isinstance(judged, DataPanel) else list(judged)
     for rows in several:
         _check(rows.key.to_arrow(), panel.key.to_arrow(), rows, what, "is among them", "are among them")
-        if source is not None and source in panel.columns and source in rows.columns:
-            seen = panel[source].to_arrow()
+        if source is not None and seen is not None and source in rows.columns:
             told = f"shares its '{source}' with one", f"share their '{source}' with one"
-            _check(rows[source].to_arrow().cast(seen.type), seen, rows, what, *told)
+            _check(_as(originals_of(rows, source), seen.type, source, what), seen, rows, what, *told)
+
+
+def originals_of(panel: DataPanel, source: str) -> pa.Array:
+    """Return which original each row was made from: numbers or names, also where the column is a category."""
+    values = panel[source].to_arrow()
+    return values.dictionary_decode() if pa.types.is_dictionary(values.type) else values
+
+
+def _as(values: pa.Array, wanted: pa.DataType, source: str, what: str) -> pa.Array:
+    """Return originals in the type of others, which they are compared with."""
+    try:
+        return values.cast(wanted)
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
+        raise PanelError(
+            f"Column '{source}' must say the same way which original a row was made from, wherever it does: here it is "
+            f"of {wanted}, in `{what}` of {values.type}."
+        ) from error
 
 
 def _check(found: pa.Array, seen: pa.Array, rows: DataPanel, what: str, one: str, many: str) -> None:

@@ -14,7 +14,7 @@ from columns.device import copy_on
 from columns.functions import importable_name
 from explain.methods import check_settings, layer_name, method_named
 
-from .classifier import Classifier, check_classifier
+from .classifier import Classifier, as_classifier
 from .errors import LayerError, PanelError
 
 if TYPE_CHECKING:
@@ -112,7 +112,7 @@ def attribute(
     >>> attribute(panel, model).to_list()
     [tensor([0.2384, 0.0000])]
     """
-    check_classifier(model)
+    model = as_classifier(model)
     method_named(method)  # told here, not when the first row is computed
     if isinstance(target, str) and target in model.classes:
         target = model.classes.index(target)

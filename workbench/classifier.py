@@ -14,7 +14,7 @@ from explain.layers import modes_kept
 from .errors import ClassifierError
 from .layered import Layered
 
-__all__ = ["Classifier", "check_classifier", "to_unit_interval"]
+__all__ = ["Classifier", "as_classifier", "to_unit_interval"]
 
 
 def to_unit_interval(batch: Tensor) -> Tensor:
@@ -259,7 +259,11 @@ class Classifier(Layered):
         Classifier
             Training it leaves this one as it is.
         """
-        return self.with_module(copy.deepcopy(self.module))
+        from .runs.lineage import inherit
+
+        copied = self.with_module(copy.deepcopy(self.module))
+        inherit(copied, self)
+        return copied
 
     def with_module(self, module: nn.Module) -> "Classifier":
         """Give another module the same preprocessing and names: a copy on another device, say.
@@ -286,23 +290,24 @@ class Classifier(Layered):
         )
 
 
-def check_classifier(model: object) -> None:
-    """Raise unless `model` is a classifier; a module, or what a training returned, is told the way.
+def as_classifier(model: object) -> Classifier:
+    """Return the classifier that is meant: itself, or the `model` of a run or a training.
 
     Raises
     ------
     ClassifierError
-        With the way out.
+        If it is neither, with the way out.
     """
+    held = getattr(model, "model", None)
     if isinstance(model, Classifier):
-        return
+        return model
+    if isinstance(held, Classifier):
+        return held
     if isinstance(model, nn.Module):
         way = "give it names and a column: wb.Classifier(module, classes=[...], on='image')"
-    elif isinstance(getattr(model, "model", None), Classifier):
-        way = "a training holds it as `.model`"
     else:
         way = "wb.Classifier(module, classes=[...], on='image') makes one"
-    raise ClassifierError(f"This needs a Classifier; got {type(model).__name__}; {way}.")
+    raise ClassifierError(f"This needs a Classifier, or a run; got {type(model).__name__}; {way}.")
 
 
 def _checked_names(classes: Sequence[str]) -> tuple[str, ...]:

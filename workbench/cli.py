@@ -61,10 +61,10 @@ def compare(
     report: Annotated[Path | None, typer.Option(help="Write a page with pictures here.")] = None,
 ) -> None:
     """Compare two models of a workbench on rows that neither was trained on."""
+    from .errors import DataError
+
     if report is not None and not report.absolute().parent.is_dir():
-        raise typer.BadParameter(
-            f"there is no directory '{report.absolute().parent}' to write it in", param_hint="--report"
-        )
+        raise DataError(f"There is no directory '{report.absolute().parent}' to write the report in.")
     found = _opened(directory).compare(before, after, rows, slices=slices, irrelevant=irrelevant)
     typer.echo(found)
     if report is not None:

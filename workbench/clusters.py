@@ -18,7 +18,7 @@ from columns.values import DenseValues
 from explain.clusters import Clusters, downsized, spectral_clusters
 
 from .attributions import attribute
-from .classifier import Classifier, check_classifier
+from .classifier import Classifier, as_classifier
 from .errors import PanelError
 
 if TYPE_CHECKING:
@@ -246,7 +246,7 @@ def grouped_alike(
     or_fewer: bool,
 ) -> ExplanationClusters:
     """Do what `explanation_clusters` does; where fewer rows can be explained than groups are asked for, with fewer."""
-    check_classifier(model)
+    model = as_classifier(model)
     if count is not None and count < 1:
         raise PanelError(f"`count` must be at least 1 group; got {count}.")
     maps, shape = _small_maps(panel, model, method, target, grid, settings)

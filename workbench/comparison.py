@@ -15,7 +15,7 @@ from columns import Column, ScalarColumn
 from columns.column import compute_columns
 
 from .attributions import attribute
-from .classifier import Classifier, check_classifier
+from .classifier import Classifier, as_classifier
 from .comparison_slices import SliceComparison, compare_slices
 from .errors import OverlapError, PanelError
 from .judging import Figures, Judged, both_times, figures, judge
@@ -186,7 +186,7 @@ def compare(
     [('label = a', 1, 0.0), ('label = b', 2, 1.0)]
     """
     given = before, after
-    before, after = _classifier(before), _classifier(after)
+    before, after = as_classifier(before), as_classifier(after)
     if not seen_rows_too:
         _check_unseen(panel, *given, runs)
     if before.classes != after.classes:
@@ -242,14 +242,6 @@ def _free(name: str, panel: DataPanel) -> str:
     return next(
         free for free in (name, *(f"{name}_{n}" for n in range(2, len(panel.columns) + 3))) if free not in panel
     )
-
-
-def _classifier(given: Any) -> Classifier:
-    """A classifier, or that of a training or run."""
-    model = given if isinstance(given, Classifier) else getattr(given, "model", given)
-    check_classifier(model)
-    assert isinstance(model, Classifier)
-    return model
 
 
 def _with_both(panel: DataPanel, before: Classifier, after: Classifier, device: str) -> DataPanel:

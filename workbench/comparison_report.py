@@ -80,11 +80,13 @@ def _measures(page: Report, comparison: Comparison) -> None:
     for name, words, before, after, change in measured(comparison):
         told = f"{signed(change)} {interval(found.differences.get(name))}".strip()
         rows.append((words, number(before), number(after), told))
-        better.append(change is not None and (change > 0 if more[name] else change < 0))
+        known = found.differences.get(name)
+        sure = known is None or known.certain
+        better.append(change is not None and sure and (change > 0 if more[name] else change < 0))
         if name in _MEANING:
             meanings.append(f"{words}: {_MEANING[name]}")
     page.table(("", "before", "after", "change, 95 % interval"), rows, better)
-    said = [f"{_capital('; '.join(meanings))}. Changes for the better are green."]
+    said = [f"{_capital('; '.join(meanings))}. Changes for the better that the interval leaves no doubt of are green."]
     if found.before.masked_rows:
         said.append(f"Measures of explanations are over {found.before.masked_rows:,} rows with a marked region.")
     if found.before.wrong_reason is not None:

@@ -15,16 +15,17 @@ from torch import Tensor
 from columns import Column
 from explain import Rationale, RationaleLoss, losses
 
-from .apart import check_apart
-from .classifier import Classifier, check_classifier
+from .apart import check_apart, originals_of
+from .classifier import Classifier, as_classifier
 from .duration import steps_in_epochs, steps_in_minutes
 from .errors import RunError
 from .guard import Draw
-from .panel_draw import Log, Marks, PanelDraw, given_marks, labels_of, logged_marks
+from .panel_draw import Log, PanelDraw, labels_of
 from .progress import Progress, Watch
 from .recipes import FINE_TUNE, recipe
 from .record import TrainingSettings
 from .runs import Run, begin_run
+from .said import Said, as_marks, used_columns
 from .schedule import hold_out
 from .training import first_penalty, train
 from .word_swap import SwapTokens
@@ -33,8 +34,6 @@ if TYPE_CHECKING:
     from .panel import DataPanel
 
 __all__ = ["finetune", "fit"]
-
-ROLES = ("irrelevant", "relevant")
 
 
 def fit(
@@ -89,7 +88,7 @@ def fit(
     RunError
         If a setting does not exist or is out of range.
     """
-    check_classifier(model)
+    model = as_classifier(model)
     chosen = _changed(settings or recipe("digits").plain, changes)
     draw = PanelDraw(model, panel[model.on], labels_of(model, panel[label], label), {})
     rows = np.arange(len(panel))
@@ -147,17 +146,19 @@ def finetune(
         How a log that several people wrote is merged.
     column : str, optional
         Which column the marks of a log are of, if not the one that the classifier feeds on: a picture in its
-        full size, say.
+        full size, say. Masks of another size than the inputs are stretched: where `preprocess` does not resize
+        pictures whole, but crops, pads, flips or turns them, masks must be given as the model takes its inputs.
     label : str
         Column of the labels.
     source : str, optional
         Column that copies of one original share: it is held out with all its copies.
     held_out : float
-        Share of the rows to choose the state by.
+        Share of the rows to choose the state by: of those about which something was said, at least one of which is
+        trained on, and of the others.
     validation : DataPanel, optional
         Rows to choose the state by, instead; with marks in columns of the same names, or in the log.
     judged : DataPanel or sequence of DataPanel, optional
-        Rows that the model will be judged by: an error if any of them is in the panel.
+        Rows that the model will be judged by: an error if any of them is in the panel, or among those to choose by.
     settings : TrainingSettings, optional
         Steps, batch size, learning rate, losses; `recipes.FINE_TUNE` if left out: 120 steps of 256 rows. (Of texts,
         without a penalty, whose layer would have to be named.)
@@ -188,14 +189,16 @@ def finetune(
     RunError
         If no row has a mask, or none of the kind that the loss needs, or too few rows are there to hold some out.
     OverlapError
-        If rows are to be judged by that are also to be trained on, or share their source with one.
+        If rows are to be judged by that are also to be trained on or chosen by, or share their source with one.
+    PanelError
+        If labels are not a category with the classifier's classes, or there is no such column.
     FeedbackError
         If marks of a log cannot be merged, or are not of the size of their rows.
 
     Warns
     -----
     UnguardedWarning
-        If no row to choose the state by has a mark of what must not matter.
+        If fewer than one in twenty of the rows to choose the state by have a mark of what must not matter.
     UnchangedModelWarning
         If no state did better than the start.
 
@@ -204,37 +207,44 @@ def finetune(
     .. [1] A. S. Ross, M. C. Hughes, F. Doshi-Velez, "Right for the Right Reasons: Training
        Differentiable Models by Constraining their Explanations", IJCAI 2017.
     """
-    check_classifier(model)
-    log = feedback if isinstance(feedback, Log) else None
-    if feedback is not None and log is None:
+    model = as_classifier(model)
+    log = None
+    if isinstance(feedback, Log):
+        # As it stands now, for all that follows: somebody may go on writing.
+        feedback = log = feedback.at(feedback.version)
+    elif feedback is not None:
         if irrelevant is not None:
             raise RunError("Masks of what must not matter must be given once: third, or as `irrelevant`; got both.")
-        irrelevant = feedback
+        irrelevant = feedback = as_marks(feedback, "irrelevant")
+    irrelevant, relevant = as_marks(irrelevant, "irrelevant"), as_marks(relevant, "relevant")
     given = {"irrelevant": irrelevant, "relevant": relevant}
-    where = _Said(model, log, given, rule, column or model.on, label)
+    where = Said(model, log, given, rule, column or model.on, label)
     check_apart(panel, judged, "judged", source)
     draw = where.draw(panel)
     chosen = _chosen(model, settings, changes, list(draw.marks))
     rows: NDArray[np.int64] = np.arange(len(panel))
+    read = {model.on: draw.inputs, label: panel[label], **({} if source is None else {source: panel[source]})}
+    # Made of the panel and what was said: a replay makes them again.
+    read |= used_columns(draw, label, log)
     if validation is None:
-        units = rows if source is None else panel[source].to_numpy()
-        rows, held = hold_out(units, held_out, chosen.seed)
+        units = rows if source is None else originals_of(panel, source).to_numpy(zero_copy_only=False)
+        spoken_of = np.union1d(draw.annotated, where.corrected(panel))
+        rows, held = hold_out(units, held_out, chosen.seed, annotated=spoken_of)
         both: Draw = draw
     else:
         check_apart(panel, validation, "validation", source)
+        check_apart(validation, judged, "judged", source if source in validation.columns else None)
         held = len(panel) + np.arange(len(validation))
-        both = _joined(draw, where.draw(validation, elsewhere=True), len(panel))
-    said = draw.annotated() if chosen.balance is not None else None
+        other = where.draw(validation, elsewhere=True)
+        both = _joined(draw, other, len(panel))
+        of_other = {model.on: other.inputs, label: validation[label], **used_columns(other, label, log)}
+        read |= {f"validation:{name}": values for name, values in of_other.items()}
+    said = draw.annotated if chosen.balance is not None else None
     chosen = _as_long(chosen, changes, epochs, minutes, model, both, rows, held, said)
     call = {
         "irrelevant": None if feedback is irrelevant else irrelevant, "relevant": relevant, "rule": rule,
         "column": column, "label": label, "source": source, "held_out": held_out,
     }  # fmt: skip
-    read = {model.on: draw.inputs, label: panel[label]}
-    # Made of the panel and what was said: a replay makes them again.
-    read |= {f"used:{role}": marks.column for role, marks in draw.marks.items()}
-    if log is not None:
-        read[f"used:{label}"] = draw.labels
     with begin_run(
         "finetune", model, panel, columns=read, settings=chosen, feedback=feedback, rows=rows,
         validation=held if validation is None else validation, folder=folder, name=name, watch=watch,
@@ -243,47 +253,6 @@ def finetune(
         return recording.finish(
             train(model, both, rows, chosen, validation=held, annotated=said, progress=progress, watch=recording.watch)
         )
-
-
-class _Said:
-    """What was said, and where: the same for the rows to train on and those to choose by."""
-
-    def __init__(
-        self, model: Classifier, log: Log | None, given: dict[str, Any], rule: str, column: str, label: str
-    ) -> None:
-        self.model, self.log, self.given, self.rule, self.column, self.label = model, log, given, rule, column, label
-
-    def draw(self, panel: DataPanel, *, elsewhere: bool = False) -> PanelDraw:
-        """Return how the rows of a panel are drawn; `elsewhere`, what is not there or empty is left out."""
-        labels = panel[self.label]
-        if self.log is not None:
-            labels = self.log.labels(panel, label=self.label, rule=self.rule)
-        marks = {name: found for name in ROLES if (found := self._marks(panel, name, elsewhere)) is not None}
-        marked = {name: found for name, found in marks.items() if elsewhere or any(map(len, found.rows()))}
-        corrected = self.log is not None and any(True for _ in self.log.records(kind="label"))
-        if not marked and not elsewhere and not corrected:
-            raise RunError(self._nothing_said(bool(marks)))
-        return PanelDraw(self.model, panel[self.model.on], labels_of(self.model, labels, self.label), marked)
-
-    def _marks(self, panel: DataPanel, name: str, elsewhere: bool) -> Marks | None:
-        """Return what was said in one role: what was given, or else what is in the log."""
-        given = self.given[name]
-        if given is None:
-            if self.log is None:
-                return None
-            return logged_marks(self.model, panel, self.log, name, self.column, self.rule)
-        if elsewhere and (not isinstance(given, str) or given not in panel):
-            return None
-        return given_marks(panel, given, name)
-
-    def _nothing_said(self, there: bool) -> str:
-        """Say what is missing, and what there is instead."""
-        begin = "A fine-tune needs at least one row with a mask, of what must not matter or of what should; "
-        if self.log is None:
-            return begin + ("every mask is empty or null." if there else "there is none.")
-        columns = sorted({str(record.column) for record in self.log.records(kind="rationale")} - {self.column})
-        other = f" There are marks of column {', '.join(map(repr, columns))}: say column=." if columns else ""
-        return f"{begin}the log has none of column '{self.column}' in these rows, and corrects no label.{other}"
 
 
 def _chosen(

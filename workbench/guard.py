@@ -11,12 +11,17 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from explain import Batch, Rationale, expand_mask, swap
+from explain.counterexamples import lent_regions
 
 from .classifier import Classifier
 from .errors import RunError
 from .word_swap import SwapTokens
 
 __all__ = ["Check", "Draw", "Guard", "annotated_rows", "draw_batch"]
+
+# Of the rows without a mark, how many are lent one where the regions are refilled; and the least share of the rows to
+# have a mark of their own: one in two hundred cannot stand for all the places where a shortcut is.
+LENT, MARKED = 0.5, 0.05
 
 # Row numbers to inputs, labels and what was said: masks of what must not matter, or both kinds of masks.
 Draw: TypeAlias = Callable[[NDArray[np.int64]], tuple[Tensor, Tensor, Tensor | Rationale | None]]
@@ -104,8 +109,11 @@ class Guard:
 
     Accuracy on rows as they are would choose the state that believes the shortcut most. So each
     marked region is refilled from another row, always the same one, and so are marked words of a
-    text. Of states that a finite sample cannot tell apart, the later one is kept: the latest within one
-    standard error of the best, because the penalty goes on to work after accuracy has settled.
+    text. That row is any other of a batch in which the rows are mixed, whatever order they are given in, and
+    whatever is marked in it: a donor of the same class would bring the shortcut back. Half of the rows without a mark
+    are lent one, so that a tag of one class is seen in others. Of states that a finite sample
+    cannot tell apart, the later one is kept: the latest within one standard error of the best, because the penalty
+    goes on to work after accuracy has settled.
 
     Parameters
     ----------
@@ -116,7 +124,7 @@ class Guard:
     batch_size : int
         Rows per forward pass.
     seed : int
-        Draws the refills.
+        Mixes the rows and draws the refills.
 
     Attributes
     ----------
@@ -124,17 +132,23 @@ class Guard:
         Every look, in order.
     step : int or None
         Steps done in the state to keep; None before the first check.
-    guarded : bool
-        Whether any validation row had a region to refill.
+    refilled : int
+        Validation rows that had a mark of their own; 0 before the first look.
     """
 
     def __init__(self, draw: Draw, rows: NDArray[np.int64], batch_size: int, seed: int) -> None:
         if len(rows) == 0:
             raise RunError("There must be validation rows; got none. Pass None to keep the last state.")
-        self.draw, self.rows, self.batch_size, self.seed = draw, rows, batch_size, seed
+        self.draw, self.batch_size, self.seed = draw, batch_size, seed
+        self.rows: NDArray[np.int64] = np.random.default_rng(seed).permutation(rows)
         self.checks: list[Check] = []
         self.step: int | None = None
-        self.guarded = False
+        self.refilled = 0
+
+    @property
+    def guarded(self) -> bool:
+        """Whether enough of the validation rows had a mark to stand for the places where the shortcut is."""
+        return self.refilled >= MARKED * len(self.rows)
 
     def check(self, classifier: Classifier, step: int) -> bool:
         """Measure the classifier, and say whether its state is to be kept: none before is clearly better."""
@@ -159,15 +173,16 @@ class Guard:
     def accuracy(self, classifier: Classifier) -> float:
         """Share of validation rows, regions refilled, that the classifier gets right."""
         generator = torch.Generator().manual_seed(self.seed)
-        right = 0
+        right = refilled = 0
         with classifier.evaluating():
             for start in range(0, len(self.rows), self.batch_size):
                 part = self.rows[start : start + self.batch_size]
                 inputs, labels, rationale = draw_batch(self.draw, part, classifier)
                 if rationale.irrelevant is not None:
-                    self.guarded = self.guarded or bool(rationale.irrelevant.any())
+                    refilled += int(rationale.irrelevant.flatten(1).any(dim=1).sum())
                     inputs = _refilled(inputs, labels, rationale.irrelevant, classifier.padding, generator)
                 right += int((classifier(inputs).argmax(dim=1) == labels).sum())
+        self.refilled = refilled
         return right / len(self.rows)
 
 
@@ -175,4 +190,4 @@ def _refilled(inputs: Tensor, labels: Tensor, irrelevant: Tensor, padding: int, 
     """Refill marked regions from other rows: the same place, or of tokens, which have no place, marked ones."""
     if inputs.ndim == 2 and not inputs.is_floating_point():
         return SwapTokens(padding).refill(Batch(inputs, labels), irrelevant, generator)
-    return swap(inputs, irrelevant, generator)
+    return swap(inputs, lent_regions(irrelevant, LENT, generator), generator, same_region=False)

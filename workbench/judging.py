@@ -17,7 +17,7 @@ from explain import worst_class_accuracy
 
 from .attributions import attribute
 from .calibration import Calibration, calibration, scores_of_rows
-from .classifier import Classifier, check_classifier
+from .classifier import Classifier, as_classifier
 from .errors import PanelError
 from .predictions import predict
 from .reasons import flips, marked_rows, mask_column, reasons
@@ -210,7 +210,7 @@ def judge(
     PanelError
         If the panel is empty, labels or masks do not fit, or no row can be judged.
     """
-    check_classifier(model)
+    model = as_classifier(model)
     if not len(panel):
         raise PanelError("There must be at least one row to judge a classifier by; this panel is empty.")
     if prediction is None:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from explain import Batch, Rationale, RationaleLoss, balanced, mean_penalty, shared_pass
+from explain import Batch, Rationale, RationaleLoss, WeightedSum, balanced, mean_penalty, shared_pass
 
 from .classifier import Classifier
 from .errors import RunError
@@ -49,7 +49,8 @@ class Objective:
     Attributes
     ----------
     loss : RationaleLoss or None
-        The rationale loss. A weight "auto" becomes a number at the first rows about which something was said.
+        The rationale loss. A weight "auto" becomes a number at the first rows that its part of the loss reads;
+        until then that part is 0.
     scaler : torch.amp.GradScaler
         Scales a loss whose gradients float16 could not hold; does nothing in other precisions.
 
@@ -158,17 +159,24 @@ class Objective:
         """Return what one pass adds to the mean of the penalty over all annotated rows of the step."""
         assert self.loss is not None
         with nullcontext() if self._half else self._precision():
-            if not self.loss.settled and self.loss.annotated(said).any():
-                # Against the task loss that is trained on: a model that was fooled has hardly any on rows as they are.
-                self.loss = balanced(self.loss, self._classifier, part, said, task=task)
-            if not self.loss.settled:
-                return torch.zeros((), device=self._device)
+            self.loss = self._settled(self.loss, part, said, task)
             means = [
                 mean_penalty(one, self._classifier, part, said) * (int(one.annotated_rows(part, said).sum()) / count)
                 for one, count in zip(self.loss.parts(), said_of, strict=True)
-                if count
+                if count and one.settled
             ]
-        return torch.stack(means).sum()
+        return torch.stack(means).sum() if means else torch.zeros((), device=self._device)
+
+    def _settled(self, loss: RationaleLoss, part: Batch, said: Rationale, task: float) -> RationaleLoss:
+        """Settle the weights of a loss as far as these rows can: of a sum, those parts that read something here."""
+        if loss.settled:
+            return loss
+        if isinstance(loss, WeightedSum):
+            return replace(loss, losses=tuple(self._settled(one, part, said, task) for one in loss.losses))
+        if not loss.annotated_rows(part, said).any():
+            return loss
+        # Against the task loss that is trained on: a model that was fooled has hardly any on rows as they are.
+        return balanced(loss, self._classifier, part, said, task=task)
 
     def _precision(self) -> AbstractContextManager[None]:
         name = self._settings.autocast

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import numpy as np
@@ -35,14 +36,17 @@ CHUNK = 1024
 class Log(Protocol):
     """What people said, as a training reads it: `workbench.feedback.Feedback`, or a view of an earlier version."""
 
-    def records(self, *, kind: str | None = None) -> Any:
+    version: int
+    identity: str
+
+    def at(self, version: int) -> Any:
+        """Return the log as it was."""
+
+    def records(self, *, kind: str | None = None, column: str | None = None) -> Any:
         """Return the records that stand."""
 
     def regions(self, role: str, *, column: str, rule: str) -> Mapping[str, Any]:
         """Return the regions of one role, by key."""
-
-    def column(self, panel: DataPanel, role: str, *, column: str, rule: str, size: tuple[int, int] | None) -> Column:
-        """Return them as masks or spans beside the rows of a panel."""
 
     def labels(self, panel: DataPanel, *, label: str, rule: str) -> Column:
         """Return the labels of a panel with corrections applied."""
@@ -110,8 +114,9 @@ class PanelDraw:
             Model inputs.
         labels : Tensor, shape (batch,), int64
         rationale : Rationale
-            Masks laid on the inputs: of another size than pictures have as the model takes them, so that no stroke
-            is lost; of spans in a text, on all tokens that share a character with one.
+            Masks laid on the inputs: of another size than pictures have as the model takes them, stretched so that no
+            stroke is lost, as if the pictures had been resized whole; of spans in a text, on all tokens that share a
+            character with one.
 
         Raises
         ------
@@ -128,8 +133,9 @@ class PanelDraw:
         said = {name: self._laid(found, batch, inputs) for name, found in zip(self.marks, values[2:], strict=True)}
         return inputs, as_batch(values[1], some[1]), Rationale(**said)
 
+    @cached_property
     def annotated(self) -> NDArray[np.int64]:
-        """Return the numbers of rows about which anything was said."""
+        """The numbers of rows about which anything was said, in ascending order; masks are read to find them."""
         found = [rows for marks in self.marks.values() for rows in marks.rows()]
         return np.unique(np.concatenate(found)) if found else np.zeros(0, np.int64)
 
@@ -214,9 +220,20 @@ def given_marks(panel: DataPanel, given: str | Column | Any, name: str) -> Marks
     return Marks(column)
 
 
-def logged_marks(model: Classifier, panel: DataPanel, log: Log, role: str, column: str, rule: str) -> Marks | None:
-    """Return what a log says in one role about the rows of a panel; None if that is nothing."""
-    regions = log.regions(role, column=column, rule=rule)
+def logged_marks(
+    model: Classifier,
+    panel: DataPanel,
+    log: Log,
+    role: str,
+    column: str,
+    rule: str,
+    regions: Mapping[str, Any] | None = None,
+) -> Marks | None:
+    """Return what a log says in one role about the rows of a panel, or regions read before; None if that is nothing."""
+    from .feedback.columns import region_column
+
+    if regions is None:
+        regions = log.regions(role, column=column, rule=rule)
     marked = [key for key, region in regions.items() if not region.empty]
     keys = panel.key.to_arrow()
     rows = np.flatnonzero(pc.is_in(keys, value_set=pa.array(marked, keys.type)).to_numpy(zero_copy_only=False))
@@ -227,4 +244,5 @@ def logged_marks(model: Classifier, panel: DataPanel, log: Log, role: str, colum
         first = panel[model.on][:1]
         shape = model.prepare(batch_of(first.values(), first)).shape
         size = (shape[2], shape[3]) if len(shape) == 4 else None
-    return Marks(log.column(panel, role, column=column, rule=rule, size=size), rows)
+    content = "\x1f".join([log.identity, str(log.version), role, column, rule])
+    return Marks(region_column(panel, regions, column, size, content), rows)

@@ -15,7 +15,7 @@ from columns.device import copy_on
 from columns.expression import Map, Node, Pick, apply
 from columns.functions import Function, Output, importable_name
 
-from .classifier import Classifier, check_classifier
+from .classifier import Classifier, as_classifier
 from .errors import PanelError
 from .layered import EMBEDDING
 
@@ -113,7 +113,7 @@ def predict(
     >>> predict(panel, model)["prediction"].label.to_list()
     ['left', 'right']
     """
-    check_classifier(model)
+    model = as_classifier(model)
     embedding = EMBEDDING if name == "prediction" else f"{name}_{EMBEDDING}"
     for column in (name, embedding):
         if column in panel:

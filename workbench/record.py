@@ -4,6 +4,8 @@ import math
 import warnings
 from dataclasses import dataclass
 
+import numpy as np
+
 from explain import Counterexample, RationaleLoss
 
 from .classifier import Classifier
@@ -37,11 +39,11 @@ class TrainingSettings:
     lr : float
         Learning rate after the warm-up.
     seed : int
-        Draws batches, refills and dropout.
+        Draws batches, refills and dropout; not negative.
     beta2, weight_decay : float
         Of AdamW.
     warmup : int
-        Steps over which the learning rate rises.
+        Steps over which the learning rate rises; of a training of fewer than twice as many, its first half.
     decay : {"constant", "cosine"}
         What the learning rate does after the warm-up.
     counterexamples : Counterexample or None
@@ -59,7 +61,8 @@ class TrainingSettings:
         additions to the linear and convolutional layers (rank 8), and the head; see `workbench.weights`.
     accumulate : int
         Passes that the rows of a step are split into, where memory does not hold them all at once. The gradient is
-        that of one pass, up to rounding.
+        that of one pass, up to rounding; not so with dropout, which draws for each pass, or with batch normalisation
+        in training mode, which normalises by the rows of each.
     balance : float or None
         Share of each batch for rows about which something was said, none of them twice in a batch; None deals all
         rows alike.
@@ -101,6 +104,9 @@ class TrainingSettings:
             raise RunError(f"`steps` and `batch_size` must be at least 1; got {self.steps} and {self.batch_size}.")
         if not 0 < self.lr < math.inf:
             raise RunError(f"`lr` must be positive and finite; got {self.lr}.")
+        if isinstance(self.seed, bool) or not isinstance(self.seed, (int, np.integer)) or not 0 <= self.seed < 2**63:
+            raise RunError(f"`seed` must be a whole number, not negative and below 2^63; got {self.seed!r}.")
+        object.__setattr__(self, "seed", int(self.seed))  # torch takes no number of NumPy
         if self.decay not in DECAYS:
             raise RunError(f"`decay` must be one of {', '.join(DECAYS)}; got {self.decay!r}.")
         if not 0 <= self.penalty_from <= 1:
@@ -159,14 +165,16 @@ class Training:
     kept_step : int
         Steps done in the state that `model` is in.
     guarded : bool
-        Whether the state was chosen on rows whose marked regions were refilled. If not, a shortcut
-        may have chosen it.
+        Whether the state was chosen on rows of which at least one in twenty had a mark; they were refilled. If not,
+        a shortcut may have chosen it.
     interrupted : bool
         Whether it was stopped from outside.
     seconds : float
         Wall time.
     stopped_early : bool
         Whether it stopped by itself, after `patience` looks without gain.
+    refilled, chosen_on : int
+        Validation rows with a marked region, which was refilled, and validation rows in all; 0 without any.
     """
 
     model: Classifier
@@ -179,6 +187,8 @@ class Training:
     interrupted: bool
     seconds: float
     stopped_early: bool = False
+    refilled: int = 0
+    chosen_on: int = 0
 
     def __repr__(self) -> str:
         stopped = ", interrupted" if self.interrupted else ", stopped early" if self.stopped_early else ""
@@ -193,7 +203,8 @@ class Training:
         if not self.checks:
             return "last state kept, chosen by nothing"
         guard = "with the marked regions refilled" if self.guarded else "NOT guarded against the shortcut"
-        return f"state after {self.kept_step} steps kept, chosen on validation rows {guard}"
+        count = f" ({self.refilled} of {self.chosen_on} refilled)" if self.chosen_on else ""
+        return f"state after {self.kept_step} steps kept, chosen on validation rows {guard}{count}"
 
 
 class InterruptedTrainingWarning(UserWarning):
@@ -205,7 +216,7 @@ class UnchangedModelWarning(UserWarning):
 
 
 class UnguardedWarning(UserWarning):
-    """No validation row has a marked region to refill: the shortcut may have chosen the state that is kept."""
+    """Too few validation rows have a marked region to refill: the shortcut may have chosen the state that is kept."""
 
 
 class DivergedError(RunError):
@@ -222,15 +233,13 @@ class DivergedError(RunError):
         self.training = training
 
 
-def warn_of_selection(training: Training, rows: int, *, stacklevel: int) -> None:
+def warn_of_selection(training: Training, *, stacklevel: int) -> None:
     """Warn of what a reader of the figures must know: nothing helped, or the shortcut may have chosen the state.
 
     Parameters
     ----------
     training : Training
         Whose state was chosen on validation rows.
-    rows : int
-        How many these were.
     stacklevel : int
         Callers above the one of this function to whom the warnings are shown to belong.
 
@@ -238,7 +247,7 @@ def warn_of_selection(training: Training, rows: int, *, stacklevel: int) -> None
     -----
     UnchangedModelWarning, UnguardedWarning
     """
-    settings = training.settings
+    settings, rows = training.settings, training.chosen_on
     if training.kept_step == 0:
         refilled = ", marked regions refilled" if training.guarded else ""
         warnings.warn(
@@ -249,9 +258,11 @@ def warn_of_selection(training: Training, rows: int, *, stacklevel: int) -> None
             stacklevel=stacklevel + 1,
         )
     if not training.guarded and (settings.loss is not None or settings.counterexamples is not None):
+        few = f"Only {training.refilled}" if training.refilled else "None"
+        have = "have" if training.refilled > 1 else "has"
         warnings.warn(
-            f"None of {rows} validation rows has a region of what must not matter: the state that is kept was NOT "
-            "guarded against the shortcut when it was chosen. Mark some of them, or propagate marks to them.",
+            f"{few} of {rows} validation rows {have} a region of what must not matter: the state that is kept was NOT "
+            "guarded against the shortcut when it was chosen. Mark more rows, or propagate marks to those like them.",
             UnguardedWarning,
             stacklevel=stacklevel + 1,
         )

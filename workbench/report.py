@@ -11,6 +11,7 @@ from pathlib import Path
 from PIL import Image
 
 from .drawings import Drawing
+from .errors import DataError
 from .overlays import data_uri
 
 __all__ = ["Report"]
@@ -162,8 +163,16 @@ class Report:
         )
 
     def write(self, path: str | os.PathLike[str]) -> Path:
-        """Write the page, whole or not at all, and return its path."""
+        """Write the page, whole or not at all, and return its path.
+
+        Raises
+        ------
+        DataError
+            If there is no directory to write it in.
+        """
         target = Path(path)
+        if not target.absolute().parent.is_dir():
+            raise DataError(f"A page is written in a directory that is there; '{target.absolute().parent}' is not.")
         draft = target.with_name(target.name + ".part")
         draft.write_text(self.html(), encoding="utf-8")
         return draft.replace(target)

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -119,7 +120,8 @@ def learning_rate(step: int, steps: int, *, peak: float, warmup: int, decay: str
     peak : float
         Learning rate after the warm-up.
     warmup : int
-        Steps over which it rises linearly to `peak`; the first one is not zero.
+        Steps over which it rises linearly to `peak`; the first one is not zero. Never more than half of the steps,
+        so that it gets there.
     decay : {"constant", "cosine"}
         After the warm-up: stay, or fall to zero at `steps` along half a cosine.
 
@@ -133,6 +135,7 @@ def learning_rate(step: int, steps: int, *, peak: float, warmup: int, decay: str
     >>> [round(learning_rate(step, 6, peak=1.0, warmup=2, decay="cosine"), 2) for step in range(6)]
     [0.5, 1.0, 1.0, 0.85, 0.5, 0.15]
     """
+    warmup = min(warmup, steps // 2)
     if step < warmup:
         return peak * (step + 1) / warmup
     if decay == "constant":
@@ -163,17 +166,22 @@ def is_due(done: int, steps: int, checks: int) -> bool:
     return done * checks // steps > (done - 1) * checks // steps
 
 
-def hold_out(source: NDArray[np.int64], share: float, seed: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Part the rows for validation from those to train on, copies of one source together.
+def hold_out(
+    originals: NDArray[Any], share: float, seed: int, *, annotated: NDArray[np.int64] | None = None
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Part the rows for validation from those to train on, copies of one original together.
 
     Parameters
     ----------
-    source : ndarray, shape (rows,), int64
-        Which original each row was made from; rows that share it stay on one side.
+    originals : ndarray, shape (rows,)
+        Which original each row was made from, by number or name; rows that share it stay on one side.
     share : float
         Share of the originals held out, in (0, 1).
     seed : int
         Draws them; the same seed draws the same.
+    annotated : ndarray of int64, optional
+        Rows about which something was said. Their originals are parted by themselves, in the same share, and at least
+        one of them is kept to train on.
 
     Returns
     -------
@@ -183,7 +191,7 @@ def hold_out(source: NDArray[np.int64], share: float, seed: int) -> tuple[NDArra
     Raises
     ------
     RunError
-        If a side would be empty.
+        If a side would be empty, or it is not said of each row which original it was made from.
 
     Examples
     --------
@@ -191,11 +199,20 @@ def hold_out(source: NDArray[np.int64], share: float, seed: int) -> tuple[NDArra
     >>> kept.tolist(), held.tolist()
     ([2, 3], [0, 1])
     """
-    originals = np.unique(source)
-    count = round(share * len(originals))
-    if not 0 < count < len(originals):
+    missing = sum(one is None or one != one for one in originals.tolist())
+    if missing:
         raise RunError(
-            f"Both sides of a split must have rows; a share of {share} holds out {count} of {len(originals)} originals."
+            f"Each row must say which original it was made from, and {missing} of {len(originals)} rows do not: fill "
+            "in their own keys, say, or drop them."
         )
-    held = np.isin(source, np.random.default_rng(seed).permutation(originals)[:count])
+    different = np.unique(originals)
+    count = round(share * len(different))
+    if not 0 < count < len(different):
+        raise RunError(
+            f"Both sides of a split must have rows; a share of {share} holds out {count} of {len(different)} originals."
+        )
+    order = np.random.default_rng(seed).permutation(different)
+    said = np.isin(order, originals[[] if annotated is None else annotated])
+    of_said = min(round(share * int(said.sum())), max(0, int(said.sum()) - 1))
+    held = np.isin(originals, np.concatenate([order[said][:of_said], order[~said][: count - of_said]]))
     return np.flatnonzero(~held), np.flatnonzero(held)

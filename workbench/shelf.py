@@ -11,7 +11,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
 
-from .classifier import Classifier, check_classifier
+from .classifier import Classifier, as_classifier
 from .errors import NotHereError, RunError
 from .runs import Run, open_runs
 
@@ -53,7 +53,7 @@ class Models(MutableMapping[str, Classifier]):
         return Classifier.open(versions[-1], **self._how)
 
     def __setitem__(self, name: str, model: Classifier) -> None:
-        check_classifier(model)
+        model = as_classifier(model)
         if not _NAME.fullmatch(name):
             raise RunError(f"A model's name is made of letters, digits, spaces and . _ + -; got {name!r}.")
         home = self.path / name

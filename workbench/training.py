@@ -18,7 +18,7 @@ from explain import Batch, Counterexample, RationaleLoss, RightReasons, Swap
 from .classifier import Classifier
 from .errors import RunError
 from .guard import Draw, Guard, annotated_rows, draw_batch
-from .modes import seeded, training_mode
+from .modes import changing_buffers, seeded, training_mode, undivided
 from .objective import Gradient, Objective
 from .progress import Progress, Watch, reporting
 from .record import (
@@ -32,10 +32,10 @@ from .record import (
 from .schedule import balanced_batches, is_due, learning_rate, row_batches
 from .weights import TrainedWeights
 
-__all__ = ["fine_tune", "fit", "train"]
+__all__ = ["fine_tune_rows", "fit_rows", "train"]
 
 
-def fit(
+def fit_rows(
     classifier: Classifier,
     draw: Draw,
     rows: NDArray[np.int64] | int,
@@ -82,7 +82,7 @@ def fit(
     --------
     >>> x, y = torch.tensor([[-1.0], [1.0]]), torch.tensor([0, 1])
     >>> start = Classifier(nn.Linear(1, 2), classes=("below", "above"))
-    >>> done = fit(start, lambda rows: (x[rows], y[rows], None), 2, steps=50, lr=0.1, progress=False)
+    >>> done = fit_rows(start, lambda rows: (x[rows], y[rows], None), 2, steps=50, lr=0.1, progress=False)
     >>> done.model(x).argmax(dim=1)
     tensor([0, 1])
     """
@@ -99,7 +99,7 @@ def fit(
     return train(classifier, draw, rows, settings, progress=progress)
 
 
-def fine_tune(
+def fine_tune_rows(
     classifier: Classifier,
     draw: Draw,
     rows: NDArray[np.int64] | int,
@@ -109,7 +109,7 @@ def fine_tune(
     lr: float = 6e-3,
     seed: int = 0,
     loss: RationaleLoss | None = RightReasons(weight=0.02),  # noqa: B008 - frozen
-    counterexamples: Counterexample | None = Swap(),  # noqa: B008 - frozen
+    counterexamples: Counterexample | None = Swap(lend=0.5),  # noqa: B008 - frozen
     penalty_from: float | None = None,
     validation: NDArray[np.int64] | None = None,
     beta2: float = 0.95,
@@ -168,7 +168,7 @@ def fine_tune(
     UnchangedModelWarning
         If no state did better on the validation rows than the start, which is returned.
     UnguardedWarning
-        If no validation row has a mark of what must not matter.
+        If fewer than one in twenty of the validation rows have a mark of what must not matter.
 
     Examples
     --------
@@ -177,7 +177,7 @@ def fine_tune(
     >>> x, y = torch.tensor([[-1.0, -1.0], [1.0, 1.0]]), torch.tensor([0, 1])
     >>> mark = torch.tensor([[False, True]]).expand(2, 2)
     >>> start = Classifier(nn.Linear(2, 2), classes=("below", "above"))
-    >>> done = fine_tune(start, lambda rows: (x[rows], y[rows], mark[rows]), 2, lr=0.1, progress=False)
+    >>> done = fine_tune_rows(start, lambda rows: (x[rows], y[rows], mark[rows]), 2, lr=0.1, progress=False)
     >>> done.model(torch.tensor([[1.0, -1.0], [-1.0, 1.0]])).argmax(dim=1)
     tensor([1, 0])
     """
@@ -214,12 +214,12 @@ def train(
     progress: Progress = True,
     watch: Watch | None = None,
 ) -> Training:
-    """Train a copy of a classifier by settings kept from before: what `fit` and `fine_tune` call.
+    """Train a copy of a classifier by settings kept from before: what `fit_rows` and `fine_tune_rows` call.
 
     Parameters
     ----------
     classifier, draw, rows, validation, progress
-        As for `fine_tune`.
+        As for `fine_tune_rows`.
     settings : TrainingSettings
         From a recipe, or from `Training.settings` to repeat a training.
     annotated : ndarray of int64, optional
@@ -235,7 +235,7 @@ def train(
     Raises
     ------
     RunError, ExplainError, DivergedError
-        As for `fine_tune`.
+        As for `fine_tune_rows`.
 
     Examples
     --------
@@ -267,7 +267,12 @@ def train(
     steps: list[Step] = []
     best: tuple[int, dict[str, Tensor]] | None = None
 
+    # What a step that is not over yet has changed already.
+    undo: list[tuple[nn.Module, str, Tensor]] = []
+
     def result(*, interrupted: bool = False, stopped_early: bool = False) -> Training:
+        for part, name, value in undo:
+            setattr(part, name, value)
         step, state = (len(steps), weights.state()) if best is None else best
         weights.finish(state)
         return Training(
@@ -278,6 +283,8 @@ def train(
             checks=() if guard is None else tuple(guard.checks),
             kept_step=step,
             guarded=guard is not None and guard.guarded,
+            refilled=0 if guard is None else guard.refilled,
+            chosen_on=0 if guard is None else len(guard.rows),
             interrupted=interrupted,
             seconds=time.perf_counter() - started,
             stopped_early=stopped_early,
@@ -286,6 +293,7 @@ def train(
     with (
         seeded(settings.seed, weights.trained[0].device),
         training_mode(trained.module, settings.freeze_statistics or settings.weights != "all"),
+        weights.additions_seen(),
         reporting(progress, settings.steps, watch) as told,
     ):
         told.began(settings, settings.loss)
@@ -316,15 +324,17 @@ def train(
 
                 inputs, labels, rationale = draw_batch(draw, next(batches), trained)
                 optimizer.zero_grad()
+                undo = changing_buffers(trained.module)
                 found = objective.accumulate(
                     Batch(inputs, labels), rationale, weights.trained, penalised=number >= penalty_start
                 )
                 objective.scaler.unscale_(optimizer)
                 _check_finite(found, weights.trained, objective.scaler, number, result)
-                objective.scaler.step(optimizer)
-                objective.scaler.update()
-
-                steps.append(Step(number + 1, settings.steps, found.task_loss, found.penalty, found.annotated, lr))
+                with undivided():
+                    objective.scaler.step(optimizer)
+                    objective.scaler.update()
+                    steps.append(Step(number + 1, settings.steps, found.task_loss, found.penalty, found.annotated, lr))
+                    undo = []
                 told.stepped(steps[-1])
                 if is_due(number + 1, settings.steps, settings.checks):
                     look()
@@ -343,7 +353,7 @@ def train(
             return kept
     done = result(stopped_early=stopped_early)
     if guard is not None:
-        warn_of_selection(done, len(guard.rows), stacklevel=3)
+        warn_of_selection(done, stacklevel=3)
     return done
 
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from copy import deepcopy
 from typing import TYPE_CHECKING, Any
 
@@ -59,8 +61,8 @@ class TrainedWeights:
     """The weights of a classifier that a training may change.
 
     Everything else is frozen meanwhile, and stays as it is to the last bit. Low-rank additions [1]_ are laid
-    beside each linear and convolutional layer but the head, which is trained itself; in the end they are added to
-    the weights, so that the module is built as before.
+    beside each linear and convolutional layer but the head, which is trained itself, and those whose weight has
+    another place in the module too; in the end they are added to the weights, so that the module is built as before.
 
     Parameters
     ----------
@@ -141,17 +143,29 @@ class TrainedWeights:
             weight.requires_grad_(wanted)
             weight.grad = None
 
+    @contextmanager
+    def additions_seen(self) -> Iterator[None]:
+        """Keep torch from reading weights past their layers, as its fused transformer does in evaluation mode."""
+        fused = torch.backends.mha.get_fastpath_enabled()
+        torch.backends.mha.set_fastpath_enabled(fused and self._tuner is None)
+        try:
+            yield
+        finally:
+            torch.backends.mha.set_fastpath_enabled(fused)
+
     def _adapt(self, head: nn.Module, rank: int, seed: int) -> None:
         """Lay low-rank additions beside the layers of the module."""
+        # What is added at one place of a weight would be missing at the other, and there is no one sum in the end.
+        uses = Counter(id(weight) for _, weight in self._module.named_parameters(remove_duplicate=False))
         places = [
             name
             for name, part in self._module.named_modules()
-            if name and part is not head and _is_adaptable(part)
-        ]  # fmt: skip
+            if name and part is not head and _is_adaptable(part) and uses[id(part.get_parameter("weight"))] == 1
+        ]
         if not places:
             raise RunError(
-                "`weights='lora'` needs linear or convolutional layers before the head, not frozen; this "
-                f"{type(self._module).__name__} has none. Train the head itself: weights='head'."
+                "`weights='lora'` needs linear or convolutional layers before the head, neither frozen nor "
+                f"shared; this {type(self._module).__name__} has none. Train the head itself: weights='head'."
             )
         try:
             from peft import LoraConfig

@@ -42,7 +42,7 @@ def by_words(column: Column, painted: NDArray[np.int64], regions: Sequence[TextR
     Raises
     ------
     FeedbackError
-        If no stroke is on a word.
+        If no stroke is on a word, or the column holds no texts.
 
     Examples
     --------
@@ -52,6 +52,11 @@ def by_words(column: Column, painted: NDArray[np.int64], regions: Sequence[TextR
     >>> found.place, found.regions[1].spans
     (array([ 0, -1,  1]), ((2, 6), (8, 12)))
     """
+    if column.kind != "text":
+        raise FeedbackError(
+            f"Spans are of texts; the column that these {len(regions)} strokes are painted on holds {column.kind}s. "
+            "Undo them, or say which column: propagate(..., column=...)."
+        )
     spoken = [
         {word.casefold(): word for start, end in region.spans if (word := text[start:end].strip(_AROUND))}
         for text, region in zip(column[painted].to_list(), regions, strict=True)

@@ -20,7 +20,7 @@ bag of words     `DropWords`        zero, at the row's original norm
 """
 
 from .contract import Added, Counterexample, Refill
-from .donors import OtherClass, Swap, swap
+from .donors import OtherClass, Swap, lent_regions, swap
 from .fillers import Blur, Constant, Grey, Mean, Noise, grey
 from .words import DropTokens, DropWords, ReplaceTokens
 
@@ -39,5 +39,6 @@ __all__ = [
     "ReplaceTokens",
     "Swap",
     "grey",
+    "lent_regions",
     "swap",
 ]

@@ -2,6 +2,8 @@ import math
 
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
 from explain import Batch, Grey, KindError, Rationale, SettingError, ShapeError, Swap, grey, swap
 from explain.counterexamples import (
@@ -14,6 +16,7 @@ from explain.counterexamples import (
     Noise,
     OtherClass,
     ReplaceTokens,
+    lent_regions,
 )
 
 # Every refill of numbers, with settings that differ from their defaults.
@@ -51,6 +54,16 @@ def test_swap_takes_from_another_row_with_the_same_region():
         moved = ((swap(inputs, mask, seeded(seed)) - inputs).flatten(1).abs().amax(dim=1) / 32).int()
         assert (moved > 0).all()
         assert (moved % 2 == 0).all()
+
+
+def test_swap_takes_from_any_other_row_if_asked():
+    inputs, mask = corners(9)
+    moved = torch.stack(
+        [((swap(inputs, mask, seeded(seed), same_region=False) - inputs).flatten(1).abs().amax(dim=1) / 32).int()
+         for seed in range(20)]
+    )  # fmt: skip
+    assert (moved > 0).all()
+    assert 0.3 < (moved % 2).float().mean() < 0.8, "the other corner is that of every second row"
 
 
 def test_a_region_that_no_other_row_has_is_filled_from_any_other_row():
@@ -337,3 +350,37 @@ def test_the_mean_of_data_is_that_of_each_channel_whatever_its_kind():
     data = torch.randint(0, 255, (5, 3, 4, 6), generator=seeded(), dtype=torch.uint8)
     expected = tuple(sum(data[:, c].flatten().tolist()) / (5 * 24) for c in range(3))
     assert Constant.mean_of(data).value == pytest.approx(expected, rel=1e-12)
+
+
+@given(share=st.sampled_from([0.0, 0.3, 1.0]), seed=st.integers(0, 99), rows=st.integers(1, 12))
+def test_regions_are_lent_to_rows_without_a_mark_and_to_no_others(share, seed, rows):
+    drawn = torch.Generator().manual_seed(seed)
+    marks = torch.zeros(rows, 4, 4, dtype=torch.bool)
+    marks[:, 1, 2] = torch.rand(rows, generator=drawn) < 0.5
+    marks[0, :3] = seed % 3 == 0  # too large to be lent
+    lent = lent_regions(marks, share, seeded())
+    had = marks.flatten(1).any(dim=1)
+    assert torch.equal(lent[had], marks[had])
+    small = marks[had & (marks.flatten(1).sum(dim=1) <= 4)]
+    for row in lent[~had]:
+        assert not row.any() or any(torch.equal(row, mark) for mark in small)
+    if share == 1.0 and len(small):
+        assert lent.flatten(1).any(dim=1).all()
+    if share == 0.0 or had.all() or not had.any():
+        assert lent is marks
+
+
+def test_a_swap_with_regions_lent_makes_what_their_place_shows_tell_nothing():
+    labels = torch.arange(4000) % 2
+    inputs = torch.zeros(4000, 16)
+    inputs[:, 0] = labels.float()
+    marks = torch.zeros(4000, 16, dtype=torch.bool)
+    marks[:, 0] = labels.bool()
+    batch, said = Batch(inputs, labels), Rationale(irrelevant=marks)
+    alone = Swap()(batch, said, seeded()).inputs[:, 0]
+    assert torch.equal(alone, labels.float()), "the tag is replaced by the tag of its own class"
+    lent = Swap(lend=1.0)(batch, said, seeded()).inputs[:, 0]
+    shown = [lent[labels == label].mean().item() for label in (0, 1)]
+    assert shown == pytest.approx([0.5, 0.5], abs=0.05)
+    with pytest.raises(SettingError, match="in \\[0, 1\\]; got 2"):
+        Swap(lend=2)

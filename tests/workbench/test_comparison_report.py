@@ -16,6 +16,7 @@ from workbench.calibration import calibration, scores_of_rows
 from workbench.drawings import BETTER, WORSE, difference_bar, reach_of, reliability
 from workbench.overlays import difference_picture, saliency_picture
 from workbench.paired import Difference
+from workbench.report import Report
 
 CLASSES = ("<left>", "right & more")
 
@@ -160,3 +161,8 @@ def test_maps_that_are_not_finite_still_make_a_picture():
     broken = np.full((1, 8, 8), np.nan)
     picture = difference_picture(Image.new("RGB", (8, 8)), broken, np.ones((1, 8, 8)), np.eye(8, dtype=bool))
     assert picture.size == (112, 112)
+
+
+def test_a_page_is_not_written_where_there_is_no_directory(tmp_path):
+    with pytest.raises(wb.DataError, match="is not"):
+        Report("page").write(tmp_path / "nowhere" / "page.html")

@@ -122,11 +122,6 @@ def test_masks_come_as_arrays_or_tensors_with_or_without_a_channel():
     assert as_region(wanted) is wanted
 
 
-def test_a_box_that_leaves_the_picture_is_cut_off():
-    assert ImageRegion.box(-1, -2, 3, 3, size=(4, 4)).size == 2
-    assert ImageRegion.box(9, 9, 3, 3, size=(4, 4)).empty
-
-
 def test_a_region_on_another_size_loses_no_pixel():
     region = ImageRegion.box(5, 5, 1, 1, size=(9, 9))
     assert region.resized(3, 3).mask().tolist() == [[False] * 3, [False, True, False], [False] * 3]
@@ -181,3 +176,10 @@ def test_polygons_and_packed_run_lengths_are_read_as_cocos_own_programs_do(heigh
 def test_what_is_no_region_is_refused_with_words(make, words):
     with pytest.raises(FeedbackError, match=words):
         make()
+
+
+def test_a_box_outside_of_its_picture_is_refused_and_one_over_its_border_is_cut():
+    assert ImageRegion.box(-2, 26, 4, 9, size=(28, 28)).size == 4
+    assert ImageRegion.box(-1, -2, 3, 3, size=(4, 4)).size == 2
+    with pytest.raises(FeedbackError, match="at least in part"):
+        ImageRegion.box(70, 70, 5, 5, size=(64, 64))

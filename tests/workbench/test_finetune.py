@@ -1,12 +1,13 @@
 """A fine-tune on a panel: from a log, with masks of other sizes, chosen by other rows, never on those to judge by."""
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from torch import nn
 
 import workbench as wb
-from explain import resize_mask
+from explain import Swap, resize_mask
 from workbench.errors import FeedbackError, OverlapError
 from workbench.feedback import Feedback, ImageRegion, Record, rationale
 from workbench.finetuning import finetune, fit
@@ -64,7 +65,8 @@ def test_rows_that_nobody_spoke_of_are_trained_on_as_they_are_and_undone_marks_a
     log.mark(train.key.to_list()[1], irrelevant=np.ones((28, 28), bool))
     log.undo()
     done = finetune(model, train, log, **SHORT | {"batch_size": 300})
-    assert {step.annotated for step in done.steps} == {89}  # all that are not among the 30 held out
+    assert {step.annotated for step in done.steps} == {90}  # all that are not among the 30 held out
+    assert "refilled (10 of 30" in done.selection
     held = finetune(model, train, log, balance=0.5, **SHORT)
     assert {step.annotated for step in held.steps} == {32}
 
@@ -201,14 +203,118 @@ def test_copies_of_what_is_trained_on_are_not_judged_by_either(digits, train, mo
 
 
 def test_without_marks_on_the_rows_to_choose_by_it_is_said_once(train, model):
-    held = set(hold_out(np.arange(300), 0.1, seed=0)[1].tolist())
-    masks = [None if i in held else mask.numpy() for i, mask in enumerate(train["swatch"])]
+    masks = [mask.numpy() if i < 4 else None for i, mask in enumerate(train["swatch"])]
     with pytest.warns(UnguardedWarning, match="NOT guarded against the shortcut") as said:
         done = finetune(model, train, wb.TensorColumn(masks), **SHORT)
     unguarded = [warning for warning in said if warning.category is UnguardedWarning]
     assert len(unguarded) == 1
+    assert str(unguarded[0].message).startswith("None of 30 validation rows has a region")
     assert unguarded[0].filename == __file__
     assert not done.guarded
+
+
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.filterwarnings("ignore::workbench.record.UnguardedWarning")
+def test_one_marked_row_is_trained_on_and_so_is_one_corrected_row(train, model, log, seed):
+    held = hold_out(np.arange(300), 0.1, seed)[1].tolist()
+    key = train.key.to_list()[held[0]]
+    marked, corrected = log, Feedback(log.path.with_name("labels.db"), author="ada")
+    marked.mark(key, irrelevant=np.ones((28, 28), bool))
+    done = finetune(model, train, marked, seed=seed, **SHORT | {"batch_size": 300})
+    assert {step.annotated for step in done.steps} == {1}
+    corrected.correct(key, "three")
+    assert key in finetune(model, train, corrected, seed=seed, **SHORT).keys("trained")
+
+
+def test_corrections_of_other_rows_or_columns_say_nothing(train, model, log):
+    log.correct("nowhere/17", "three")
+    log.correct(train.key.to_list()[0], "three", column="second opinion")
+    with pytest.raises(wb.RunError, match="and corrects no label"):
+        finetune(model, train, log, **SHORT)
+
+
+def test_what_is_written_while_it_goes_on_is_for_another_run(train, model, log):
+    keys = train.key.to_list()
+    say(log, train, train["swatch"])
+    version = log.version
+
+    class Writing:
+        def began(self, settings, loss):
+            log.mark(keys[0], irrelevant=np.ones((28, 28), bool))
+
+        def stepped(self, step):
+            log.correct(keys[1], "three")
+
+        def checked(self, check):
+            pass
+
+        def kept(self, step, state):
+            pass
+
+    def preprocess(batch):
+        log.mark(keys[len(log) % 300], irrelevant=np.ones((28, 28), bool))
+        return batch.float() / 255
+
+    writing = wb.Classifier(model.module, model.classes, preprocess=preprocess)
+    done = finetune(writing, train, log, watch=Writing(), **SHORT)
+    assert done.record.feedback["version"] == version < log.version
+    assert bits(done) == bits(finetune(model, train, log.at(version), **SHORT))
+
+
+def test_rows_to_choose_by_are_not_judged_by_and_a_source_that_is_not_there_is_told(digits, train, model):
+    held = digits.where("split == 'train'")[300:400]
+    with pytest.raises(OverlapError, match="50 of 50 rows of `judged` are among them"):
+        finetune(model, train, "swatch", validation=held, judged=held[:50], **SHORT)
+    for asked in ({}, {"validation": held}, {"judged": held}):
+        with pytest.raises(wb.errors.NoColumnError, match=r"'sourse'.*'source'"):
+            finetune(model, train, "swatch", source="sourse", **asked, **SHORT)
+
+
+def test_originals_may_be_a_category_and_each_row_has_one(digits, train, model):
+    names = [str(i // 2) for i in range(300)]
+    named = train.copy()
+    named["made from"] = wb.ScalarColumn(names).as_category(sorted(set(names)))
+    other = digits.where("split == 'train'")[300:303]
+    other["made from"] = wb.ScalarColumn(["1", "400", "401"])
+    with pytest.raises(OverlapError, match="1 of 3 rows of `judged` shares its 'made from'"):
+        finetune(model, named, "swatch", source="made from", judged=other, **SHORT)
+    done = finetune(model, named, "swatch", source="made from", **SHORT)
+    held, numbers = set(done.keys("held out")), dict(zip(train.key.to_list(), names, strict=True))
+    assert not {numbers[key] for key in held} & {numbers[key] for key in done.keys("trained")}
+    named["made from"] = wb.ScalarColumn([None, *names[1:]])
+    with pytest.raises(wb.RunError, match="1 of 300 rows do not"):
+        finetune(model, named, "swatch", source="made from", **SHORT)
+    other["made from"] = wb.ScalarColumn([1, 2, 3])
+    named["made from"] = wb.ScalarColumn([f"photo {name}" for name in names])
+    named["number"], other["number"] = wb.ScalarColumn(range(300)), wb.ScalarColumn(["one", "two", "three"])
+    with pytest.raises(wb.errors.PanelError, match=r"'number' must say the same way .* in `judged` of string"):
+        finetune(model, named, "swatch", source="number", judged=other, **SHORT)
+
+
+def test_the_record_holds_what_rows_were_chosen_by_and_parted_by(digits, train, model):
+    held = digits.where("split == 'train'")[300:400]
+    done = finetune(model, train, "swatch", source="source", validation=held, **SHORT)
+    assert set(done.record.data) == {
+        "image", "label", "source", "used:irrelevant", "validation:image", "validation:label",
+        "validation:used:irrelevant",
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("of", [tuple, pd.Series, list])
+def test_masks_in_any_sequence_are_kept_for_a_replay(train, model, tmp_path, of):
+    masks = of([mask.numpy() for mask in train["swatch"]])
+    done = finetune(model, train, masks, folder=tmp_path, **SHORT)
+    assert done.replay().identical
+
+
+def test_a_log_is_read_once_for_each_role(train, model, log, monkeypatch):
+    say(log, train, train["swatch"])
+    log.mark(train.key.to_list()[0], relevant=np.ones((28, 28), bool))
+    asked = []
+    read = Feedback.regions
+    monkeypatch.setattr(Feedback, "regions", lambda *a, **k: asked.append(a[1]) or read(*a, **k))
+    finetune(model, train, log, **SHORT)
+    assert asked == ["irrelevant", "relevant"]
 
 
 def test_the_warning_that_nothing_helped_is_shown_where_the_fine_tune_was_called(train, model):
@@ -239,3 +345,38 @@ def test_a_watch_and_settings_of_every_kind_reach_the_training(train, model):
                     progress=False)  # fmt: skip
     assert seen == [done.settings, 1, 2, 3, 4]
     assert torch.equal(done.model.module.features[0].weight, model.module.features[0].weight)
+
+
+def pictures(rows, tagged, seed):
+    """Noise, a little brighter or darker in the middle by class; and a white tag in a corner of some."""
+    random = np.random.default_rng(seed)
+    labels = random.integers(0, 2, rows)
+    images = random.normal(110, 20, (rows, 16, 16))
+    images[:, 5:11, 5:11] += np.where(labels, 25, -25)[:, None, None]
+    with_tag = tagged(labels)
+    images[with_tag, 1:4, 1:4] = 250
+    marks = np.zeros((rows, 16, 16), bool)
+    marks[with_tag, :5, :5] = True
+    columns = {
+        "image": wb.ImageColumn(images.clip(0, 255).astype(np.uint8)),
+        "label": wb.ScalarColumn(labels, classes=("dark", "bright")),
+        "mark": marks,
+    }
+    return wb.DataPanel(columns, origin=f"pictures {seed}")
+
+
+def test_a_tag_that_one_class_alone_has_is_unlearnt_though_only_its_rows_are_marked():
+    panel = pictures(400, lambda labels: labels == 1, seed=1)
+    lying = pictures(200, lambda labels: labels == 0, seed=2)
+    none = pictures(200, lambda labels: labels > 1, seed=3)
+    torch.manual_seed(0)
+    net = wb.Classifier(SmallConv((8, 16), 32, (1, 16, 16), 2), ("dark", "bright"))
+    plain = fit(net, panel, steps=100, batch_size=64, progress=False)
+    assert wb.figures(lying, plain.model).accuracy < 0.3
+    done = finetune(plain.model, panel, "mark", batch_size=64, progress=False)
+    for test in (lying, none):
+        assert wb.figures(test, done.model).accuracy > 0.9
+    # Without regions lent, the class that never has the tag never sees it, and the guard says so.
+    left = finetune(plain.model, panel, "mark", batch_size=64, counterexamples=Swap(), loss=None, progress=False)
+    assert wb.figures(lying, left.model).accuracy < 0.3
+    assert left.checks[-1].accuracy < 0.9 < done.checks[-1].accuracy

@@ -20,8 +20,9 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore::workbench.record.UnchangedModelWarning"),
 ]
 
-# Short trainings: what is tested is what goes in and comes out, not how good it is.
-BRIEF = {"steps": 3, "batch_size": 32, "progress": False, "candidates": 100}
+# Short and gentle trainings, so that what comes out is kept: what is tested is what goes in and comes out, not how
+# good it is.
+BRIEF = {"steps": 4, "lr": 5e-4, "batch_size": 32, "progress": False, "candidates": 100}
 
 
 @pytest.fixture(scope="module")
@@ -283,3 +284,12 @@ def test_with_five_questions_clusters_reach_all_four_corners_and_chance_does_not
             found.append(len({tuple(mask.flatten().tolist()) for mask in rows.panel["swatch"].to_torch()[picked]}))
     assert reached["clusters"] == [4, 4, 4]
     assert sum(reached["random"]) < 12
+
+
+def test_a_user_who_cannot_answer_is_told_before_anybody_is_asked(panels, fooled, log):
+    class Shy:
+        def answer(self, question):
+            raise AssertionError("nobody is asked")
+
+    with pytest.raises(LoopError, match="Shy has no `name`, `how`"):
+        Loop(fooled, panels[0], log, user=Shy(), **BRIEF)

@@ -97,6 +97,28 @@ def test_an_automatic_weight_is_settled_where_something_is_said_first():
     assert objective.loss.settled
 
 
+def test_parts_of_a_sum_are_settled_each_where_something_is_said_that_it_reads():
+    batch, _ = rows_of(8)
+    irrelevant, relevant = torch.zeros(2, 8, 8, 8, dtype=torch.bool)
+    irrelevant[6, 2:5, 2:5] = True
+    relevant[1, 2:5, 2:5] = True
+    loss = RightReasons(weight="auto", target="label_logit") + Hint(weight="auto", layer="1")
+    model = model_of()
+    weights = list(model.module.parameters())
+    for passes in (1, 4):
+        asked = TrainingSettings(steps=1, batch_size=8, lr=0.1, loss=loss, accumulate=passes)
+        objective = Objective(model, asked)
+        first = objective.accumulate(batch, Rationale(irrelevant, torch.zeros_like(relevant)), weights, penalised=True)
+        reasons, hint = objective.loss.losses
+        assert first.penalty > 0
+        assert reasons.settled
+        assert hint.weight == "auto"
+        both = objective.accumulate(batch, Rationale(irrelevant, relevant), weights, penalised=True)
+        assert objective.loss.settled
+        assert objective.loss.losses[0] == reasons
+        assert both.penalty > first.penalty
+
+
 @pytest.mark.parametrize("counterexamples", [None, Swap()])
 @pytest.mark.parametrize(("precision", "near"), [("bfloat16", 0.05), ("float16", 0.02)])
 def test_half_precision_gives_nearly_the_same_gradient(precision, near, counterexamples):

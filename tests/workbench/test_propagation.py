@@ -599,3 +599,11 @@ def test_where_no_stroke_is_nearer_the_one_that_was_painted_first_is_the_source(
     for row in (5, 3):
         log.mark(f"p/{row}", irrelevant=MARK)
     assert propagate(log, panel, "all").sources == {1: 78, 2: 0}
+
+
+def test_spans_on_pictures_are_told_in_words(tmp_path):
+    panel = DataPanel({"image": ImageColumn(np.zeros((3, *SIZE), np.uint8))}, origin="p")
+    with Feedback(tmp_path / "feedback.db", author="ada") as log:
+        log.mark("p/0", irrelevant=[(0, 4)])
+        with pytest.raises(FeedbackError, match="holds images"):
+            propagate(log, panel)

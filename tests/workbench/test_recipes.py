@@ -13,7 +13,7 @@ from workbench.datasets.idx import read_idx_split
 from workbench.errors import RunError
 from workbench.recipes import FINE_TUNE, RECIPES, recipe
 from workbench.schedule import hold_out
-from workbench.training import fine_tune, train
+from workbench.training import fine_tune_rows, train
 
 DATA = Path(os.environ.get("WORKBENCH_DATA", Path(__file__).parents[3] / "shared" / "data"))
 
@@ -103,5 +103,5 @@ def test_building_leaves_the_global_generator_as_found():
 def test_both_ways_to_fine_tune_have_the_same_defaults():
     x, y = torch.rand(4, 3), torch.tensor([0, 1, 0, 1])
     start = Classifier(torch.nn.Linear(3, 2), classes=("even", "odd"))
-    done = fine_tune(start, lambda rows: (x[rows], y[rows], None), 4, steps=FINE_TUNE.steps, progress=False)
+    done = fine_tune_rows(start, lambda rows: (x[rows], y[rows], None), 4, steps=FINE_TUNE.steps, progress=False)
     assert done.settings == FINE_TUNE

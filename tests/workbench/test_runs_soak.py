@@ -6,6 +6,7 @@ is killed.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import random
 import signal
@@ -150,7 +151,8 @@ def test_a_fine_tune_killed_at_any_moment_opens_and_holds_its_best_state(tmp_pat
                 while b"began" not in progress.read_bytes()[before:]:
                     time.sleep(0.001)
                 time.sleep(random.uniform(0, 0.3))
-                os.kill(pid, signal.SIGKILL)
+                with contextlib.suppress(ProcessLookupError):  # it may have ended by itself
+                    os.kill(pid, signal.SIGKILL)
             killed += process.stdout.readline() == "killed\n"
             lines = [line.split() for line in progress.read_bytes()[before:].decode().splitlines()[1:]]
             new = [run for run in open_runs(folder) if run.id not in seen]

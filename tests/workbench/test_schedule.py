@@ -2,7 +2,7 @@ from itertools import islice
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from workbench.errors import RunError
@@ -85,6 +85,36 @@ def test_copies_of_one_source_stay_on_one_side():
     assert len(held) == 24
     assert not set(source[kept]) & set(source[held])
     assert sorted([*kept, *held]) == list(range(120))
+
+
+@given(st.integers(2, 60), st.integers(0, 60), st.floats(0.05, 0.9), st.integers(0, 9), st.integers(1, 3))
+def test_what_was_said_is_parted_in_the_same_share_and_something_is_left_to_train_on(said, others, share, seed, copies):
+    originals = np.repeat(np.arange(said + others), copies)
+    total = round(share * (said + others))
+    assume(0 < total < said + others)
+    annotated = np.flatnonzero(originals < said)[::copies]
+    kept, held = hold_out(originals, share, seed, annotated=annotated)
+    assert sorted([*kept, *held]) == list(range(len(originals)))
+    assert not set(originals[kept]) & set(originals[held])
+    assert abs(len(set(originals[held])) - total) <= 1
+    of_said = len(set(originals[held]) & set(range(said)))
+    assert of_said == min(round(share * said), said - 1)
+    if others == 0 and of_said == total:
+        assert np.array_equal(held, hold_out(originals, share, seed)[1])
+
+
+@pytest.mark.parametrize("missing", [None, float("nan")])
+def test_a_row_that_says_no_original_is_refused(missing):
+    originals = np.array([1.0, missing, 3.0], object if missing is None else float)
+    with pytest.raises(RunError, match="1 of 3 rows do not: fill in"):
+        hold_out(originals, 0.4, seed=0)
+
+
+@pytest.mark.parametrize("steps", [1, 2, 4, 15])
+def test_however_short_a_training_its_learning_rate_gets_there(steps):
+    rates = [learning_rate(step, steps, peak=2.0, warmup=10, decay="cosine") for step in range(steps)]
+    assert max(rates) == 2.0
+    assert rates[steps // 2] == 2.0
 
 
 @pytest.mark.parametrize("share", [0.0, 0.01, 1.0])

@@ -1,4 +1,6 @@
 import math
+import random
+import signal
 import warnings
 from dataclasses import dataclass, field, replace
 
@@ -6,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
+from torch.optim.optimizer import register_optimizer_step_post_hook
 
 from explain import (
     Grey,
@@ -27,7 +30,7 @@ from workbench.record import (
     UnchangedModelWarning,
     UnguardedWarning,
 )
-from workbench.training import fine_tune, fit, train
+from workbench.training import fine_tune_rows, fit_rows, train
 
 ROWS = 256
 
@@ -71,10 +74,10 @@ def weights_of(model):
 
 def test_training_falls_for_the_shortcut_and_the_fine_tune_puts_it_right(start, data):
     lying = Data(lying=True)
-    plain = fit(start, data, ROWS, steps=300, batch_size=64, lr=0.01, progress=False).model
+    plain = fit_rows(start, data, ROWS, steps=300, batch_size=64, lr=0.01, progress=False).model
     assert data.accuracy(plain) > 0.95
     assert lying.accuracy(plain) < 0.6
-    done = fine_tune(plain, data, ROWS, steps=300, batch_size=64, lr=0.01, progress=False)
+    done = fine_tune_rows(plain, data, ROWS, steps=300, batch_size=64, lr=0.01, progress=False)
     assert lying.accuracy(done.model) > lying.accuracy(plain) + 0.2
 
     def mass(model):
@@ -89,7 +92,7 @@ def test_a_seed_gives_the_same_bits_whatever_torch_was_seeded_with(start, data, 
     results = []
     for seed in (5, 5, 6):
         torch.manual_seed(len(results))
-        done = fine_tune(
+        done = fine_tune_rows(
             start,
             data,
             ROWS,
@@ -106,42 +109,42 @@ def test_a_seed_gives_the_same_bits_whatever_torch_was_seeded_with(start, data, 
 
 
 def test_a_training_repeats_from_its_settings(start, data):
-    done = fine_tune(start, data, ROWS, steps=8, seed=3, weight_decay=0.1, progress=False)
+    done = fine_tune_rows(start, data, ROWS, steps=8, seed=3, weight_decay=0.1, progress=False)
     again = train(start, data, ROWS, done.settings, progress=False)
     assert torch.equal(weights_of(done.model), weights_of(again.model))
 
 
 def test_the_start_and_the_global_generator_are_left_as_found(start, data):
     before, state = weights_of(start), torch.get_rng_state()
-    fine_tune(start, data, ROWS, steps=5, progress=False)
-    fit(start, data, ROWS, steps=5, progress=False)
+    fine_tune_rows(start, data, ROWS, steps=5, progress=False)
+    fit_rows(start, data, ROWS, steps=5, progress=False)
     assert torch.equal(weights_of(start), before)
     assert torch.equal(torch.get_rng_state(), state)
 
 
 def test_running_statistics_are_frozen_in_a_fine_tune_only(start, data):
     before = start.module[1].running_mean.clone()
-    tuned = fine_tune(start, data, ROWS, steps=5, progress=False).model
+    tuned = fine_tune_rows(start, data, ROWS, steps=5, progress=False).model
     assert torch.equal(tuned.module[1].running_mean, before)
-    fitted = fit(start, data, ROWS, steps=5, progress=False).model
+    fitted = fit_rows(start, data, ROWS, steps=5, progress=False).model
     assert not torch.equal(fitted.module[1].running_mean, before)
 
 
 def test_modes_come_back_even_after_an_exception(start, data):
     start.module[3].eval()
     modes = [part.training for part in start.module.modules()]
-    done = fine_tune(start, data, ROWS, steps=3, validation=np.arange(9), progress=False)
+    done = fine_tune_rows(start, data, ROWS, steps=3, validation=np.arange(9), progress=False)
     assert [part.training for part in done.model.module.modules()] == modes
     broken = Data()
     broken.inputs[:] = math.nan
     with pytest.raises(DivergedError) as caught:
-        fit(start, broken, ROWS, steps=3, progress=False)
+        fit_rows(start, broken, ROWS, steps=3, progress=False)
     assert [part.training for part in caught.value.training.model.module.modules()] == modes
 
 
 def test_weights_that_are_frozen_stay(start, data):
     start.module[0].requires_grad_(False)
-    done = fine_tune(start, data, ROWS, steps=5, weight_decay=0.5, progress=False)
+    done = fine_tune_rows(start, data, ROWS, steps=5, weight_decay=0.5, progress=False)
     assert torch.equal(done.model.module[0].weight, start.module[0].weight)
     assert not torch.equal(done.model.module[4].weight, start.module[4].weight)
 
@@ -154,7 +157,7 @@ def test_only_the_rows_named_are_drawn(start, data):
         drawn.extend(rows.tolist())
         return data(rows)
 
-    fine_tune(start, draw, np.array([3, 5, 8, 9]), steps=4, batch_size=2, progress=False)
+    fine_tune_rows(start, draw, np.array([3, 5, 8, 9]), steps=4, batch_size=2, progress=False)
     assert set(drawn) == {3, 5, 8, 9}
     assert len(drawn) == 8
 
@@ -163,7 +166,7 @@ def test_every_step_is_recorded_and_the_penalty_starts_when_asked(start, data):
     seen = []
     data.mask[10:] = False
     rows = np.arange(5, 25)
-    done = fine_tune(
+    done = fine_tune_rows(
         start, data, rows, steps=10, batch_size=20, lr=0.1, warmup=2, penalty_from=0.6, progress=seen.append
     )
     assert done.steps == tuple(seen)
@@ -180,34 +183,36 @@ def test_without_marks_a_fine_tune_is_plain(start, data):
     def unmarked(rows):
         return (*data(rows)[:2], None)
 
-    plain = fine_tune(start, unmarked, ROWS, steps=6, loss=None, counterexamples=None, progress=False)
-    same = fine_tune(start, unmarked, ROWS, steps=6, progress=False)
+    plain = fine_tune_rows(start, unmarked, ROWS, steps=6, loss=None, counterexamples=None, progress=False)
+    same = fine_tune_rows(start, unmarked, ROWS, steps=6, progress=False)
     assert torch.equal(weights_of(plain.model), weights_of(same.model))
     assert {step.annotated for step in same.steps} == {0}
 
 
 def test_the_state_kept_is_chosen_on_refilled_rows_and_the_record_says_so(start, data):
     held = np.arange(200, ROWS)
-    done = fine_tune(start, data, 200, steps=40, validation=held, progress=False)
+    done = fine_tune_rows(start, data, 200, steps=40, validation=held, progress=False)
     assert [check.step for check in done.checks] == [0, *range(4, 41, 4)]
     assert done.guarded
     assert "with the marked regions refilled" in repr(done)
     with pytest.warns(UnguardedWarning, match="None of 56 validation rows has a region"):
-        bare = fine_tune(start, lambda rows: (*data(rows)[:2], None), 200, steps=5, validation=held, progress=False)
+        bare = fine_tune_rows(
+            start, lambda rows: (*data(rows)[:2], None), 200, steps=5, validation=held, progress=False
+        )
     assert not bare.guarded
     assert "NOT guarded" in repr(bare)
-    assert "chosen by nothing" in repr(fit(start, data, 200, steps=1, progress=False))
+    assert "chosen by nothing" in repr(fit_rows(start, data, 200, steps=1, progress=False))
 
 
 def test_a_fine_tune_that_only_does_harm_keeps_the_state_it_started_from(data):
     """Training labels are wrong, validation labels right: the start is best."""
     torch.manual_seed(0)
     net = Classifier(nn.Sequential(nn.Linear(9, 16), nn.ReLU(), nn.Linear(16, 3)), ("a", "b", "c"))
-    good = fine_tune(net, data, 200, steps=100, lr=0.02, progress=False).model
+    good = fine_tune_rows(net, data, 200, steps=100, lr=0.02, progress=False).model
     data.labels[:200] = (data.labels[:200] + 1) % 3
     held = np.arange(200, ROWS)
     with pytest.warns(UnchangedModelWarning, match="no state after 50 steps did as well as the start"):
-        done = fine_tune(good, data, 200, steps=50, lr=0.1, warmup=0, validation=held, progress=False)
+        done = fine_tune_rows(good, data, 200, steps=50, lr=0.1, warmup=0, validation=held, progress=False)
     assert done.kept_step == 0
     assert torch.equal(weights_of(done.model), weights_of(good))
 
@@ -221,9 +226,9 @@ def interrupt_after(count):
 
 
 def test_an_interrupted_training_keeps_what_is_there_and_says_so(start, data):
-    whole = fit(start, data, ROWS, steps=4, progress=False)
+    whole = fit_rows(start, data, ROWS, steps=4, progress=False)
     with pytest.warns(InterruptedTrainingWarning, match="after 4 of 9 steps; the state after 4 is kept") as said:
-        done = fit(start, data, ROWS, steps=9, progress=interrupt_after(4))
+        done = fit_rows(start, data, ROWS, steps=9, progress=interrupt_after(4))
     assert said[0].filename == __file__
     assert done.interrupted
     assert len(done.steps) == 4
@@ -233,7 +238,7 @@ def test_an_interrupted_training_keeps_what_is_there_and_says_so(start, data):
 
 def test_an_interrupted_fine_tune_keeps_the_best_state_so_far(start, data):
     with pytest.warns(InterruptedTrainingWarning, match="after 25 of 40 steps"):
-        done = fine_tune(start, data, 200, steps=40, validation=np.arange(200, ROWS), progress=interrupt_after(25))
+        done = fine_tune_rows(start, data, 200, steps=40, validation=np.arange(200, ROWS), progress=interrupt_after(25))
     assert done.checks[-1].step == 24
     assert done.kept_step in [check.step for check in done.checks]
 
@@ -243,8 +248,58 @@ def test_an_interrupt_before_the_first_step_gives_back_the_start(start):
         raise KeyboardInterrupt
 
     with pytest.warns(InterruptedTrainingWarning, match="after 0 of 120"):
-        done = fine_tune(start, draw, ROWS, validation=np.arange(9), progress=False)
+        done = fine_tune_rows(start, draw, ROWS, validation=np.arange(9), progress=False)
     assert torch.equal(weights_of(done.model), weights_of(start))
+
+
+@pytest.mark.parametrize(("where", "whole"), [("before the head", 2), ("after the weights moved", 3)])
+def test_ctrl_c_within_a_step_leaves_it_whole_or_undone(start, data, where, whole):
+    """The state is that of the steps in the record, running statistics included."""
+    count = []
+
+    def press(*_):
+        count.append(1)
+        if len(count) == 3:
+            signal.raise_signal(signal.SIGINT)
+
+    head = start.module[4]
+    hook = head.register_forward_pre_hook(press) if whole == 2 else register_optimizer_step_post_hook(press)
+    with pytest.warns(InterruptedTrainingWarning):
+        done = fit_rows(start, data, ROWS, steps=9, progress=False)
+    hook.remove()
+    assert len(done.steps) == done.kept_step == whole, where
+    with pytest.warns(InterruptedTrainingWarning):
+        again = fit_rows(start, data, ROWS, steps=9, progress=interrupt_after(whole))
+    assert torch.equal(weights_of(done.model), weights_of(again.model))
+
+
+def test_a_step_that_diverges_leaves_no_trace_in_running_statistics(start, data):
+    calls = []
+
+    def draw(rows):
+        inputs, labels, mask = data(rows)
+        calls.append(1)
+        return inputs * (math.nan if len(calls) == 3 else 1.0), labels, mask
+
+    with pytest.raises(DivergedError) as caught:
+        fit_rows(start, draw, ROWS, steps=9, progress=False)
+    assert torch.isfinite(weights_of(caught.value.training.model)).all()
+
+
+def test_a_draw_may_use_any_generator_and_leaves_it_as_found(start, data):
+    def draw(rows):
+        inputs, labels, mask = data(rows)
+        return inputs * np.random.rand() + random.random(), labels, mask  # noqa: NPY002
+
+    results = []
+    for seed in range(2):
+        random.seed(seed)
+        np.random.seed(seed)  # noqa: NPY002
+        before = random.getstate(), np.random.get_state()[1].tolist()  # noqa: NPY002
+        done = fit_rows(start, draw, ROWS, steps=4, seed=np.int64(2**40), progress=False)
+        assert before == (random.getstate(), np.random.get_state()[1].tolist())  # noqa: NPY002
+        results.append(weights_of(done.model))
+    assert torch.equal(*results)
 
 
 def test_a_loss_that_is_no_number_stops_at_its_step_and_loses_nothing(start, data):
@@ -256,7 +311,7 @@ def test_a_loss_that_is_no_number_stops_at_its_step_and_loses_nothing(start, dat
         return inputs * (math.nan if len(calls) == 4 else 1.0), labels, mask
 
     with pytest.raises(DivergedError, match=r"at step 4 they are nan .*Lower `lr`") as caught:
-        fine_tune(start, draw, ROWS, steps=9, progress=False)
+        fine_tune_rows(start, draw, ROWS, steps=9, progress=False)
     kept = caught.value.training
     assert len(kept.steps) == 3
     with pytest.warns(InterruptedTrainingWarning):
@@ -267,40 +322,42 @@ def test_a_loss_that_is_no_number_stops_at_its_step_and_loses_nothing(start, dat
 def test_an_infinite_gradient_stops_before_it_reaches_the_weights(start, data):
     loss = RightReasons(weight=1e38)
     with pytest.raises(DivergedError, match="must be finite; at step 1") as caught:
-        fine_tune(start, data, ROWS, loss=loss, penalty_from=0.0, progress=False)
+        fine_tune_rows(start, data, ROWS, loss=loss, penalty_from=0.0, progress=False)
     assert torch.isfinite(weights_of(caught.value.training.model)).all()
 
 
 def test_a_label_out_of_range_is_named_with_its_row(start, data):
     data.labels[7] = 3
     with pytest.raises(RunError, match=r"must lie in \[0, 3\).*row 7 has 3"):
-        fit(start, data, np.array([7]), steps=1, progress=False)
+        fit_rows(start, data, np.array([7]), steps=1, progress=False)
 
 
 def test_a_mask_that_does_not_fit_is_refused(start, data):
     with pytest.raises(ShapeError, match=r"got \(2, 8\)"):
-        fine_tune(start, lambda rows: (*data(rows)[:2], data.mask[rows, :8]), 2, progress=False)
+        fine_tune_rows(start, lambda rows: (*data(rows)[:2], data.mask[rows, :8]), 2, progress=False)
     with pytest.raises(KindError, match="must be a boolean tensor"):
-        fine_tune(start, lambda rows: (*data(rows)[:2], data.mask[rows].float()), 2, progress=False)
+        fine_tune_rows(start, lambda rows: (*data(rows)[:2], data.mask[rows].float()), 2, progress=False)
 
 
 def test_a_draw_that_returns_other_rows_is_refused(start, data):
     with pytest.raises(RunError, match=r"each of 4 rows; got inputs of shape \(3, 9\)"):
-        fit(start, lambda rows: data(rows[1:]), 4, steps=1, progress=False)
+        fit_rows(start, lambda rows: data(rows[1:]), 4, steps=1, progress=False)
 
 
 def test_no_rows_and_no_weights_are_refused(start, data):
     with pytest.raises(RunError, match="must be rows to train on"):
-        fine_tune(start, data, 0, progress=False)
+        fine_tune_rows(start, data, 0, progress=False)
     start.module.requires_grad_(False)
     with pytest.raises(RunError, match="none of this one's requires a gradient"):
-        fine_tune(start, data, ROWS, progress=False)
+        fine_tune_rows(start, data, ROWS, progress=False)
 
 
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
         ({"steps": 0}, "at least 1; got 0 and 8"),
+        ({"seed": -1}, "not negative and below 2.63; got -1"),
+        ({"seed": 0.5}, "whole number.*got 0.5"),
         ({"batch_size": 0}, "at least 1; got 3 and 0"),
         ({"lr": math.nan}, "positive and finite; got nan"),
         ({"decay": "linear"}, "constant, cosine; got 'linear'"),
@@ -319,9 +376,9 @@ def test_settings_out_of_range_are_refused(settings, message):
 
 
 def test_a_bar_shows_unless_told_not_to(start, data, capsys):
-    fit(start, data, ROWS, steps=2, progress=False)
+    fit_rows(start, data, ROWS, steps=2, progress=False)
     assert capsys.readouterr().err == ""
-    fit(start, data, ROWS, steps=2)
+    fit_rows(start, data, ROWS, steps=2)
     assert "2/2" in capsys.readouterr().err
 
 
@@ -330,7 +387,7 @@ def test_rows_drawn_on_the_host_train_a_classifier_on_the_device(start, data):
     if not torch.cuda.is_available():
         pytest.skip("no CUDA device")
     start.module.cuda()
-    done = fine_tune(start, data, 200, steps=40, validation=np.arange(200, ROWS), progress=False)
+    done = fine_tune_rows(start, data, 200, steps=40, validation=np.arange(200, ROWS), progress=False)
     assert done.guarded
     assert done.steps[-1].penalty > 0
     assert next(done.model.module.parameters()).is_cuda
@@ -347,7 +404,7 @@ def test_an_automatic_weight_is_settled_on_the_first_batch_that_says_something()
         return x[rows], y[rows], said[rows]
 
     loss = RightReasons(weight="auto", target="label_logit")
-    done = fine_tune(start, draw, 16, steps=4, batch_size=16, loss=loss, counterexamples=None, penalty_from=0.5,
+    done = fine_tune_rows(start, draw, 16, steps=4, batch_size=16, loss=loss, counterexamples=None, penalty_from=0.5,
                      progress=False)  # fmt: skip
     assert done.settings.loss == loss
     assert done.loss.weight > 0
@@ -399,7 +456,7 @@ def test_without_validation_a_watch_is_given_the_state_now_and_then_and_the_last
 
 
 def test_the_bar_has_the_accuracy_on_refilled_rows_beside_the_losses(start, data, capsys):
-    fine_tune(start, data, 200, steps=4, validation=np.arange(200, ROWS))
+    fine_tune_rows(start, data, 200, steps=4, validation=np.arange(200, ROWS))
     assert "refilled=0." in capsys.readouterr().err
 
 

@@ -107,6 +107,58 @@ def test_the_merged_module_says_what_the_adapted_one_said():
     assert embedded.shape == (8, 8), "the embedding is the input of the head, adapted or not"
 
 
+class Encoder(nn.Module):
+    """A transformer, which torch runs fused in evaluation mode: past its layers, by their weights."""
+
+    def __init__(self):
+        super().__init__()
+        self.body = nn.TransformerEncoderLayer(8, 2, 16, dropout=0.0, batch_first=True)
+        self.head = nn.Linear(8, 3)
+
+    def forward(self, inputs):
+        return self.head(self.body(inputs[:, 0]).mean(dim=1))
+
+
+def test_looks_at_the_validation_rows_see_the_additions_of_a_transformer():
+    torch.manual_seed(0)
+    start, inputs, before = Classifier(Encoder(), ("a", "b", "c")), draw(np.arange(40))[0], []
+    adapted = start.copy()
+    weights = TrainedWeights(adapted, "lora")
+    with torch.no_grad():
+        for weight in weights.trained:
+            weight.add_(0.1)
+    with adapted.evaluating(), torch.no_grad():
+        fused = adapted(inputs)
+        with weights.additions_seen():
+            seen = adapted(inputs)
+        weights.finish(weights.state())
+        assert torch.allclose(seen, adapted(inputs), atol=1e-5)
+    assert not torch.allclose(fused, seen, atol=1e-2), "torch no longer reads weights past their layers"
+
+    start.module.register_forward_pre_hook(lambda *_: before.append(torch.backends.mha.get_fastpath_enabled()))
+    with torch.no_grad():
+        start(inputs)
+    asked = TrainingSettings(steps=2, batch_size=16, lr=0.1, weights="lora", checks=1)
+    result = train(start, draw, np.arange(24), asked, validation=np.arange(40), progress=False)
+    assert before == [True] + [False] * 4, "two looks and two steps"
+    assert torch.backends.mha.get_fastpath_enabled()
+    assert "body.linear1.weight" in changed(start, result.model)
+
+
+@pytest.mark.parametrize("tied", [True, False])
+def test_layers_that_are_in_a_module_twice_get_no_additions(tied):
+    torch.manual_seed(0)
+    twice, once, head = nn.Linear(4, 4), nn.Linear(4, 4), nn.Linear(4, 3)
+    again = nn.Linear(4, 4) if tied else twice
+    again.weight = twice.weight
+    module = nn.Sequential(twice, nn.ReLU(), again, nn.ReLU(), once, head)
+    weights = TrainedWeights(Classifier(module, ("a", "b", "c")), "lora")
+    assert [name for name, _ in weights._adapted()] == ["4"]
+    weights.finish(weights.state())
+    with pytest.raises(RunError, match="neither frozen nor shared"):
+        TrainedWeights(Classifier(nn.Sequential(twice, again, head), ("a", "b", "c")), "lora")
+
+
 def test_the_seed_draws_the_additions_and_nothing_else(start):
     results = [trained(start, "lora", seed=seed).module.hidden.weight for seed in (1, 1, 2)]
     assert torch.equal(results[0], results[1])

@@ -90,9 +90,20 @@ class ImageRegion(Region):
 
     @classmethod
     def box(cls, top: int, left: int, height: int, width: int, *, size: tuple[int, int]) -> ImageRegion:
-        """Return a box of `height` by `width` pixels in a picture of `size`; what lies outside is cut off."""
+        """Return a box of `height` by `width` pixels in a picture of `size`; what lies outside is cut off.
+
+        Raises
+        ------
+        FeedbackError
+            If nothing of it lies inside: an empty region would say that there is no such part.
+        """
         mask = np.zeros(size, np.bool_)
         mask[max(0, top) : max(0, top + height), max(0, left) : max(0, left + width)] = True
+        if not mask.any():
+            raise FeedbackError(
+                f"A box must lie in its picture of {size[0]}×{size[1]}, at least in part; got {height}×{width} pixels "
+                f"at row {top}, column {left}."
+            )
         return cls.from_mask(mask)
 
     def mask(self) -> NDArray[np.bool_]:

@@ -12,7 +12,7 @@ from columns import ScalarColumn
 
 from ..apart import check_apart
 from ..attributions import attribute
-from ..classifier import Classifier, check_classifier
+from ..classifier import Classifier, as_classifier
 from ..errors import LoopError
 from ..feedback import Feedback, Record
 from ..predictions import predict
@@ -138,9 +138,15 @@ class Loop:
         progress: Progress = True,
         **settings: Any,
     ) -> None:
-        check_classifier(model)
+        model = as_classifier(model)
         if (guided_every is not None and guided_every < 1) or candidates < 1:
             raise LoopError(f"`guided_every` and `candidates` must be at least 1; got {guided_every} and {candidates}.")
+        lacks = [part for part in ("name", "how", "answer") if user is not None and not hasattr(user, part)]
+        if lacks:
+            raise LoopError(
+                f"A user has `name`, `how` and `answer(question)`, see workbench.loop.User; {type(user).__name__} has "
+                f"no {', '.join(f'`{part}`' for part in lacks)}. A person answers by loop.propose() and loop.answer()."
+            )
         if judged is not None:
             check_apart(panel, judged, "judged", source)
         self.panel, self.feedback, self.user, self.judged, self.name = panel, feedback, user, judged, name
