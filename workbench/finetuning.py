@@ -143,7 +143,8 @@ def finetune(
         model takes them, or of the shape of its inputs; of texts, lists of spans (start, end) in characters. Null
         or empty where nothing was said. Beside a log, they take the place of what it says.
     rule : {"latest", "union", "intersection", "majority"}
-        How a log that several people wrote is merged.
+        How regions that several people marked are merged. Of labels, what more than half of them say by "majority",
+        else what was said last.
     column : str, optional
         Which column the marks of a log are of, if not the one that the classifier feeds on: a picture in its
         full size, say. Masks of another size than the inputs are stretched: where `preprocess` does not resize

@@ -14,6 +14,7 @@ from columns import Column
 
 from .classifier import Classifier
 from .errors import RunError
+from .feedback.merging import label_rule
 from .infer import as_column
 from .panel_draw import Log, Marks, PanelDraw, given_marks, labels_of, logged_marks
 
@@ -64,7 +65,7 @@ class Said:
         """
         labels = panel[self.label]
         if self.log is not None:
-            labels = self.log.labels(panel, label=self.label, rule=self.rule)
+            labels = self.log.labels(panel, label=self.label, rule=label_rule(self.rule))
         marks = {name: found for name in ROLES if (found := self._marks(panel, name, elsewhere)) is not None}
         marked = {name: found for name, found in marks.items() if elsewhere or any(map(len, found.rows()))}
         if not marked and not elsewhere and not len(self.corrected(panel)):

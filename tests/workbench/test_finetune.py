@@ -101,6 +101,22 @@ def test_several_authors_are_merged_by_the_rule(train, model, log):
         finetune(model, train, log, rule="loudest", **SHORT)
 
 
+@pytest.mark.parametrize("rule", ["union", "intersection", "majority"])
+def test_a_rule_that_labels_have_not_merges_the_regions_and_takes_the_last_label(rule, train, model, log):
+    masks = train["swatch"]
+    say(log, train, masks)
+    log.correct(train.key.to_list()[0], "nine", author="bob")
+    log.correct(train.key.to_list()[0], "eight", author="eve")
+    done = finetune(model, train, log, rule=rule, **SHORT)
+    assert done.guarded
+    assert done.record.call["rule"] == {"value": rule}
+    # Of two people who say different things no label has a majority.
+    wanted = train.copy()
+    names = train["label"].to_list() if rule == "majority" else ["eight", *train["label"].to_list()[1:]]
+    wanted["label"] = wb.ScalarColumn(names).as_category(wb.datasets.DIGITS)
+    assert bits(done) == bits(finetune(model, wanted, masks, **SHORT))
+
+
 def test_corrected_labels_are_trained_on_and_suffice(train, model, log):
     keys, labels = train.key.to_list(), train["label"].to_list()
     other = {name: wb.datasets.DIGITS[(i + 1) % 10] for i, name in enumerate(wb.datasets.DIGITS)}

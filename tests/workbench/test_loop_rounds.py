@@ -194,6 +194,23 @@ def test_without_rows_to_judge_by_the_curve_is_told_by_rows_held_out(panels, foo
     assert loop.outlook(10).why_not.startswith("no estimate from 2 points")
 
 
+def test_marks_and_labels_of_rows_that_the_panel_has_not_are_none_of_the_loop(panels, fooled, log, tmp_path):
+    train, test = panels
+    how = {"per_round": 1, "propagate": "everywhere", "rule": "union", **BRIEF}
+    corner = ImageRegion.box(0, 0, 4, 4, size=(28, 28))
+    with Feedback(tmp_path / "other.db", author="ada") as alone:
+        elsewhere = test.key.to_list()[0]
+        log.mark(elsewhere, irrelevant=ImageRegion.box(8, 8, 12, 12, size=(28, 28)))
+        log.correct(elsewhere, "nine")
+        loops = [Loop(fooled, train, told, **how) for told in (log, alone)]
+        for loop in loops:
+            loop.answer(loop.propose().key.to_list()[0])
+            assert loop.step().run is None
+            loop.answer(loop.propose().key.to_list()[0], irrelevant=corner)
+            loop.step()
+        assert weights(loops[0].model) == weights(loops[1].model)
+
+
 def test_each_loop_knows_its_own_answers_by_its_name(panels, fooled, log):
     first = Loop(fooled, panels[0], log, per_round=1, name="first", **BRIEF)
     first.answer(first.propose().key.to_list()[0])

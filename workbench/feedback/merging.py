@@ -21,6 +21,7 @@ __all__ = [
     "Agreement",
     "Voices",
     "agreement_on",
+    "label_rule",
     "last_words",
     "merged_labels",
     "merged_regions",
@@ -128,6 +129,23 @@ def _same_size(key: str, records: Sequence[Record]) -> list[Region]:
                 f"'{record.author}'). Undo one of them, or take the rule 'latest'."
             )
     return regions
+
+
+def label_rule(rule: str) -> str:
+    """Return the rule for labels that goes with a rule for regions: two labels have no union and no intersection.
+
+    Raises
+    ------
+    FeedbackError
+        If there is no such rule.
+
+    Examples
+    --------
+    >>> label_rule("majority"), label_rule("union")
+    ('majority', 'latest')
+    """
+    _check_rule(rule, RULES)
+    return rule if rule in LABEL_RULES else "latest"
 
 
 def merged_labels(voices: Voices, rule: str) -> dict[str, str]:

@@ -226,7 +226,7 @@ class Loop:
         """Yield what is asked of a user: each row still to be answered, with prediction and explanation."""
         rows = self.propose()
         rows.compute(["prediction", "why"])
-        labels = self.feedback.labels(rows, label=self.label)
+        labels = self._retraining.labels_of(rows)
         for number, key in enumerate(rows.key.to_list()):
             yield Question(
                 key, rows["query"][number], labels[number], rows["prediction"].label[number],

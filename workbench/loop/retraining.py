@@ -8,9 +8,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from columns import Column
+
 from ..classifier import Classifier
 from ..errors import LoopError
 from ..feedback import Feedback, Region
+from ..feedback.merging import label_rule
 from ..finetuning import finetune
 from ..predictions import predict
 from ..progress import Progress
@@ -75,6 +78,7 @@ class Retraining:
         settings: dict[str, Any],
     ) -> None:
         self.start, self.panel, self.feedback, self.judged, self._spread = start, panel, feedback, judged, spread
+        self._here = frozenset(panel.key.to_list())
         self._rule = settings.get("rule", "latest")
         self._column, self._label, self._source, self._progress = column, label, source, progress
         self._settings = settings
@@ -119,8 +123,15 @@ class Retraining:
 
     def labels(self, version: int) -> NDArray[np.int64]:
         """Return the class number of each row by the panel and the log, shape (rows,); -1 where there is none."""
-        labels: Any = self.feedback.at(version).labels(self.panel, label=self._label, rule=self._rule)
+        labels: Any = self._merged_labels(self.feedback.at(version), self.panel)
         return np.asarray(labels.codes().to_arrow().fill_null(-1).to_numpy(zero_copy_only=False), np.int64)
+
+    def labels_of(self, rows: DataPanel) -> Column:
+        """Return the labels of rows with the corrections that stand now, merged as in a training."""
+        return self._merged_labels(self.feedback, rows)
+
+    def _merged_labels(self, log: Feedback, rows: DataPanel) -> Column:
+        return log.labels(rows, label=self._label, rule=label_rule(self._rule))
 
     def digest(self, model: Classifier) -> str:
         """Return a name for the weights of a model, by which the log tells what was shown."""
@@ -133,9 +144,10 @@ class Retraining:
     def _trained(self, version: int) -> Retrained:
         log = self.feedback.at(version)
         marks = {role: self._marks(log, role) for role in ("irrelevant", "relevant")}
-        if not any(marks.values()) and not log.records(kind="label", column=self._label):
+        corrected = any(record.key in self._here for record in log.records(kind="label", column=self._label))
+        if not any(marks.values()) and not corrected:
             return Retrained(version, self.start, None)
-        labels = log.labels(self.panel, label=self._label, rule=self._rule)
+        labels = self._merged_labels(log, self.panel)
         rows, known = self.panel, ~labels.is_null().to_numpy().astype(np.bool_)
         if not known.all():
             if not known.any():
@@ -158,9 +170,9 @@ class Retraining:
         return Retrained(version, run.model, run, used)
 
     def _marks(self, log: Feedback, role: str) -> dict[str, Region]:
-        """Return what was painted in one role."""
+        """Return what was painted in one role, in rows of the panel: the log may be of others too, to judge by say."""
         found = log.regions(role, column=self._column, rule=self._rule)
-        return {key: region for key, region in found.items() if not region.empty}
+        return {key: region for key, region in found.items() if not region.empty and key in self._here}
 
     def _point(self, model: Classifier, answers: int) -> Point | None:
         """Judge a model on the rows that are there for it; None where there are none."""
