@@ -1,0 +1,91 @@
+"""What the other tests of JupyterLab stand on: a widget, its kernel, and threads in it."""
+
+import pytest
+from playwright.sync_api import expect
+
+from tests.browser.lab import KernelError
+from tests.browser.servers import kernel_says
+
+TOY = """
+from tests.browser.toy import Toy
+toy = Toy()
+toy
+"""
+PROBE = """
+import json, pathlib
+def probe(change=None):
+    pathlib.Path("probe.json").write_text(json.dumps({"count": toy.count, "data": list(toy.data)}))
+toy.observe(probe, "count")
+"""
+
+
+def test_a_widget_and_its_kernel_hear_each_other(notebook, lab):
+    opened = notebook([TOY, PROBE])
+    view = opened.view
+    count, heard = view.get_by_test_id("count"), view.get_by_test_id("heard")
+
+    count.click()
+    count.click()
+    kernel_says(lab.work / "probe.json", lambda said: said == {"count": 2, "data": [0, 1]})
+    opened.until("[toy.count, list(toy.data)]", [2, [0, 1]])
+
+    opened.run("toy.count = 41")
+    expect(count).to_have_text("Count 41")
+
+    view.get_by_test_id("ask").click()
+    expect(view.get_by_test_id("reply")).to_have_text("32640: 255,254,253 .. end")
+
+    opened.run("thread = toy.tell_from_a_thread(3)")
+    expect(heard).to_have_text("told-0 0 255;told-1 1 255;told-2 2 255;")
+    expect(count).to_have_text("Count 100")
+    assert opened.page.outside == []
+
+
+def test_messages_from_a_thread_arrive_while_a_cell_runs_and_after_it(notebook):
+    opened = notebook([TOY])
+    slow = "import time\nthread = toy.tell_from_a_thread(1)\ntime.sleep(1.5)\nbusy = toy.count"
+    began = opened.page.evaluate("() => performance.now()")
+    opened.page.evaluate(
+        "code => void window.jupyterapp.shell.currentWidget.sessionContext.session.kernel.requestExecute({code})", slow
+    )
+    expect(opened.view.get_by_test_id("heard")).to_have_text("told-0 0 255;")
+    assert opened.page.evaluate("() => performance.now()") - began < 1400
+    later = """
+def later():
+    time.sleep(0.2)
+    toy.tell_from_a_thread(1)
+import threading
+threading.Thread(target=later).start()
+"""
+    opened.run(later)
+    expect(opened.view.get_by_test_id("heard")).to_have_text("told-0 0 255;told-0 0 255;")
+
+
+def test_a_widget_outlives_a_reload_and_a_kernel_may_die(notebook):
+    opened = notebook([TOY])
+    opened.view.get_by_test_id("count").click()
+    opened.until("toy.count", 1)
+    opened.reload()
+    expect(opened.view.get_by_test_id("count")).to_have_text("Count 1")
+
+    opened.kill()
+    opened.wait()
+    with pytest.raises(KernelError, match="NameError"):
+        opened.value("toy.count")
+    opened.run_all()
+    expect(opened.view.get_by_test_id("count")).to_have_text("Count 0")
+    opened.restart()
+    assert opened.value("toy.count") == 0
+
+
+def test_what_a_handler_raises_is_found_in_the_log(lab, page, kernel_errors):
+    opened = lab.open(page, [TOY, "toy.on_msg(lambda *_: 1 / 0)"])
+    opened.view.get_by_test_id("ask").click()
+    expect(opened.view.get_by_test_id("reply")).to_have_text("32640: 255,254,253 .. end")
+    opened.until("1", 1)
+    assert "ZeroDivisionError" in kernel_errors()
+
+
+def test_what_a_cell_raises_is_raised_here(lab, page):
+    with pytest.raises(KernelError, match="no such name"):
+        lab.open(page, ["raise NameError('no such name')"])
