@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+from numpy.typing import NDArray
 
 from .errors import OverlapError, PanelError
 
 if TYPE_CHECKING:
     from .panel import DataPanel
 
-__all__ = ["check_apart", "originals_of"]
+__all__ = ["check_apart", "originals_of", "units_of"]
 
 
 def check_apart(panel: DataPanel, judged: DataPanel | Sequence[DataPanel], what: str, source: str | None) -> None:
@@ -63,6 +65,34 @@ def originals_of(panel: DataPanel, source: str) -> pa.Array:
     """Return which original each row was made from: numbers or names, also where the column is a category."""
     values = panel[source].to_arrow()
     return values.dictionary_decode() if pa.types.is_dictionary(values.type) else values
+
+
+def units_of(panel: DataPanel, source: str | None) -> NDArray[Any]:
+    """Return what rows are parted by, shape (rows,): those that share an entry stay on one side.
+
+    Parameters
+    ----------
+    panel : DataPanel
+        A row may be in it several times, where rows were drawn with replacement, say.
+    source : str or None
+        Column that copies of one original share; None where each key is an original.
+
+    Returns
+    -------
+    ndarray
+        Originals, or the place at which each key comes first.
+
+    Examples
+    --------
+    >>> from workbench import DataPanel
+    >>> units_of(DataPanel({"x": [1, 2, 3]}, origin="rows")[[2, 0, 2]], None).tolist()
+    [0, 1, 0]
+    """
+    if source is not None:
+        return np.asarray(originals_of(panel, source).to_numpy(zero_copy_only=False))
+    keys = panel.key.to_arrow()
+    # Of a key that comes several times `index_in` gives the first place.
+    return np.asarray(pc.index_in(keys, value_set=keys).to_numpy(zero_copy_only=False), np.int64)
 
 
 def _as(values: pa.Array, wanted: pa.DataType, source: str, what: str) -> pa.Array:

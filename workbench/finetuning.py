@@ -15,7 +15,7 @@ from torch import Tensor
 from columns import Column
 from explain import Rationale, RationaleLoss, losses
 
-from .apart import check_apart, originals_of
+from .apart import check_apart, units_of
 from .classifier import Classifier, as_classifier
 from .duration import steps_in_epochs, steps_in_minutes
 from .errors import RunError
@@ -228,7 +228,7 @@ def finetune(
     # Made of the panel and what was said: a replay makes them again.
     read |= used_columns(draw, label, log)
     if validation is None:
-        units = rows if source is None else originals_of(panel, source).to_numpy(zero_copy_only=False)
+        units = units_of(panel, source)
         spoken_of = np.union1d(draw.annotated, where.corrected(panel))
         rows, held = hold_out(units, held_out, chosen.seed, annotated=spoken_of)
         both: Draw = draw

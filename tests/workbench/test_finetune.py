@@ -206,6 +206,15 @@ def test_rows_to_judge_by_are_never_trained_on(digits, train, model):
         finetune(model, train, "swatch", judged=[test, train], **SHORT)
 
 
+def test_a_row_that_comes_several_times_is_trained_on_or_chosen_by_but_not_both(train, model):
+    often = train[np.repeat(np.arange(40), 3)]
+    run = finetune(model, often, "swatch", **SHORT)
+    trained, held = run.keys("trained"), run.keys("held out")
+    assert (len(trained), len(held)) == (108, 12)
+    assert not set(trained) & set(held)
+    assert run.replay().identical
+
+
 def test_copies_of_what_is_trained_on_are_not_judged_by_either(digits, train, model):
     """Decoyed, clean and told pictures of the tests are one picture; digits are copied four times for training."""
     told, decoyed = (digits.where(f"split == '{split}'") for split in ("told_test", "decoy_test"))

@@ -17,7 +17,6 @@ from ..feedback.merging import label_rule
 from ..finetuning import finetune
 from ..predictions import predict
 from ..progress import Progress
-from ..schedule import hold_out
 from .curve import LearningCurve, Point
 from .spreading import Spread, as_masks
 
@@ -113,7 +112,7 @@ class Retraining:
             return found, curve.added(point)
         if found.run is not None and found.run.checks:
             checks, guarded = found.run.checks, bool(found.run.guarded)
-            rows = self._held_out(found.run, version)
+            rows = found.run.chosen_on
             kept = next(check for check in checks if check.step == found.run.kept_step)
             if not curve.points:
                 # The first look of a training is at the model that it starts from.
@@ -181,12 +180,3 @@ class Retraining:
         plain = self.judged.drop([name for name in ("prediction", "embedding") if name in self.judged])
         right = (predict(plain, model)["prediction"].label == plain[self._label]).to_numpy()
         return Point(answers, float(np.mean(right)), len(right))
-
-    def _held_out(self, run: Run, version: int) -> int:
-        """Return how many rows a run chose its state by."""
-        validation = self._settings.get("validation")
-        if validation is not None:
-            return len(validation)
-        rows = self.panel[self.labels(version) >= 0]
-        units = np.arange(len(rows)) if self._source is None else rows[self._source].to_numpy()
-        return len(hold_out(units, self._settings.get("held_out", 0.1), run.settings.seed)[1])
