@@ -11,11 +11,13 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from .errors import OverlapError, PanelError
+from .runs.lineage import seen_by
 
 if TYPE_CHECKING:
+    from .classifier import Classifier
     from .panel import DataPanel
 
-__all__ = ["check_apart", "originals_of", "units_of"]
+__all__ = ["check_apart", "check_unseen", "originals_of", "units_of"]
 
 
 def check_apart(panel: DataPanel, judged: DataPanel | Sequence[DataPanel], what: str, source: str | None) -> None:
@@ -59,6 +61,35 @@ def check_apart(panel: DataPanel, judged: DataPanel | Sequence[DataPanel], what:
         if source is not None and seen is not None and source in rows.columns:
             told = f"shares its '{source}' with one", f"share their '{source}' with one"
             _check(_as(originals_of(rows, source), seen.type, source, what), seen, rows, what, *told)
+
+
+def check_unseen(model: Classifier, judged: DataPanel | Sequence[DataPanel], what: str) -> None:
+    """Raise if a model that is to be trained further has seen rows that it is to be judged by.
+
+    Parameters
+    ----------
+    model : Classifier
+        Which knows what it has seen if a run made it; see `runs.lineage.seen_by`.
+    judged, what
+        As for `check_apart`.
+
+    Raises
+    ------
+    OverlapError
+        If it has; says how many, and names some.
+    """
+    from .panel import DataPanel
+
+    seen = seen_by(model)
+    for rows in [judged] if isinstance(judged, DataPanel) else list(judged):
+        both = [key for key in rows.key.to_list() if key in seen] if seen else []
+        if both:
+            raise OverlapError(
+                f"A model must not be judged on rows that it has seen, and the one that this starts from, or what that "
+                f"came from, was trained or chosen on {len(both):,} of {len(rows):,} rows of `{what}` "
+                f"({', '.join(both[:3])}{', …' if len(both) > 3 else ''}). Judge on other rows, or start from a model "
+                "that has not seen these."
+            )
 
 
 def originals_of(panel: DataPanel, source: str) -> pa.Array:

@@ -15,7 +15,7 @@ from torch import Tensor
 from columns import Column
 from explain import Rationale, RationaleLoss, losses
 
-from .apart import check_apart, units_of
+from .apart import check_apart, check_unseen, units_of
 from .classifier import Classifier, as_classifier
 from .duration import steps_in_epochs, steps_in_minutes
 from .errors import RunError
@@ -159,7 +159,8 @@ def finetune(
     validation : DataPanel, optional
         Rows to choose the state by, instead; with marks in columns of the same names, or in the log.
     judged : DataPanel or sequence of DataPanel, optional
-        Rows that the model will be judged by: an error if any of them is in the panel, or among those to choose by.
+        Rows that the model will be judged by: an error if any of them is in the panel, or among those to choose by,
+        or if the model, or a run that it came from, has seen them.
     settings : TrainingSettings, optional
         Steps, batch size, learning rate, losses; `recipes.FINE_TUNE` if left out: 120 steps of 256 rows. (Of texts,
         without a penalty, whose layer would have to be named.)
@@ -190,7 +191,8 @@ def finetune(
     RunError
         If no row has a mask, or none of the kind that the loss needs, or too few rows are there to hold some out.
     OverlapError
-        If rows are to be judged by that are also to be trained on or chosen by, or share their source with one.
+        If rows are to be judged by that are also to be trained on or chosen by, or share their source with one, or
+        that the model has seen.
     PanelError
         If labels are not a category with the classifier's classes, or there is no such column.
     FeedbackError
@@ -221,6 +223,7 @@ def finetune(
     given = {"irrelevant": irrelevant, "relevant": relevant}
     where = Said(model, log, given, rule, column or model.on, label)
     check_apart(panel, judged, "judged", source)
+    check_unseen(model, judged, "judged")
     draw = where.draw(panel)
     chosen = _chosen(model, settings, changes, list(draw.marks))
     rows: NDArray[np.int64] = np.arange(len(panel))

@@ -206,6 +206,14 @@ def test_rows_to_judge_by_are_never_trained_on(digits, train, model):
         finetune(model, train, "swatch", judged=[test, train], **SHORT)
 
 
+def test_rows_that_the_model_has_seen_are_not_judged_by(digits, train, model):
+    test = digits.where("split == 'decoy_test'")
+    seen = fit(model, test[:5], **SHORT)
+    finetune(seen, train, "swatch", judged=test[5:], **SHORT)
+    with pytest.raises(OverlapError, match=r"trained or chosen on 5 of 360 rows of `judged` \(decoy-digits-0/"):
+        finetune(seen, train, "swatch", judged=test, **SHORT)
+
+
 def test_a_row_that_comes_several_times_is_trained_on_or_chosen_by_but_not_both(train, model):
     often = train[np.repeat(np.arange(40), 3)]
     run = finetune(model, often, "swatch", **SHORT)

@@ -237,6 +237,10 @@ def test_what_cannot_be_asked_or_answered_is_told_with_the_way_out(panels, foole
         Loop(fooled, train, log, guided_every=0, **BRIEF)
     with pytest.raises(OverlapError):
         Loop(fooled, train, log, judged=train[:3], **BRIEF)
+    with pytest.raises(OverlapError, match="10 of 20 rows of `judged` are among them"):
+        Loop(fooled, train, log, judged=panels[1][:20], validation=panels[1][10:], **BRIEF)
+    with pytest.raises(OverlapError, match="has seen"):
+        Loop(fooled, panels[1], log, judged=train[:3], **BRIEF)
     with pytest.raises(wb.ClassifierError):
         Loop(fooled.module, train, log, **BRIEF)
     small = Loop(fooled, train[:3], log, per_round=5, name="small", **BRIEF)

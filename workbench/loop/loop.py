@@ -10,7 +10,7 @@ import numpy as np
 
 from columns import ScalarColumn
 
-from ..apart import check_apart
+from ..apart import check_apart, check_unseen
 from ..attributions import attribute
 from ..classifier import Classifier, as_classifier
 from ..errors import LoopError
@@ -62,8 +62,9 @@ class Loop:
     user : User, optional
         Who is asked by `step`; without one, answers come through `answer`.
     judged : DataPanel, optional
-        Labelled rows to tell the learning curve by, which nothing is trained on. Without them it is told by the rows
-        that a fine-tune holds out, with their marked regions refilled.
+        Labelled rows to tell the learning curve by, which nothing is trained or chosen on: an error if they overlap
+        with others, or the model has seen them. Without them the curve is told by the rows that a fine-tune holds
+        out, with their marked regions refilled.
     propagate : {"clusters", "everywhere"} or callable, or None
         Where else what must not matter was marked: at the same place of the rows that the first model explained alike,
         see `AlongClusters`; or of every row; or as a function says, see `Spread`. None: nowhere else. A few marks
@@ -149,6 +150,10 @@ class Loop:
             )
         if judged is not None:
             check_apart(panel, judged, "judged", source)
+            check_unseen(model, judged, "judged")
+            chooses = settings.get("validation")
+            if chooses is not None:
+                check_apart(chooses, judged, "judged", source if source in chooses.columns else None)
         self.panel, self.feedback, self.user, self.judged, self.name = panel, feedback, user, judged, name
         self.column, self.label = column or model.on, label
         self._query_name, self._query = query_named(query)
