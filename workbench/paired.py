@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from .errors import PanelError
 
-__all__ = ["Difference", "holm", "mcnemar", "mean_difference", "paired_difference"]
+__all__ = ["Difference", "holm", "mcnemar", "mean_difference", "paired_difference", "wilson"]
 
 _LEVEL = 0.95
 _ROUNDING = 1e-12
@@ -81,8 +81,8 @@ def paired_difference(both: int, fixed: int, broken: int, neither: int) -> Diffe
         )
     after, before = both + fixed, both + broken
     estimate = (fixed - broken) / rows
-    after_low, after_high = _wilson(after, rows)
-    before_low, before_high = _wilson(before, rows)
+    after_low, after_high = wilson(after, rows)
+    before_low, before_high = wilson(before, rows)
     correlation = _correlation(both, fixed, broken, neither)
 
     def reach(one: float, other: float) -> float:
@@ -93,8 +93,20 @@ def paired_difference(both: int, fixed: int, broken: int, neither: int) -> Diffe
     return Difference(estimate, max(-1.0, low), min(1.0, high))
 
 
-def _wilson(count: int, rows: int) -> tuple[float, float]:
-    """Wilson's score interval of one proportion; exactly 0 and 1 at the ends, where rounding would miss them."""
+def wilson(count: int, rows: int) -> tuple[float, float]:
+    """Return Wilson's 95 % score interval of a proportion; exactly 0 and 1 at the ends, where rounding would miss them.
+
+    Parameters
+    ----------
+    count, rows : int
+        How many of how many; at least one row.
+
+    Examples
+    --------
+    >>> low, high = wilson(9, 10)
+    >>> round(low, 3), round(high, 3)
+    (0.596, 0.982)
+    """
     z = NormalDist().inv_cdf((1 + _LEVEL) / 2)
     middle = count + z * z / 2
     reach = z * math.sqrt(count * (rows - count) / rows + z * z / 4)
