@@ -4,12 +4,15 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 JOBS ?= 2
+FRONT := workbench/widgets/front
+FRONT_STAMP := $(FRONT)/node_modules/.installed
 
-.PHONY: help demo test check lab bench soak test-meerkat clean
+.PHONY: help demo test check front check-front check-front-source lab bench soak test-meerkat clean
 
 help:
 	@echo "make demo          install, and run the main job on decoy digits (report in demo-report.html)"
 	@echo "make test          install, and run every check and test"
+	@echo "make front         bundle the front end again (needs Node 20 or later)"
 	@echo "make lab           JupyterLab on the first notebook"
 	@echo "make bench         the benchmarks, as ratios within one run"
 	@echo "make soak          the long tests: kills during saves, random actions"
@@ -24,11 +27,27 @@ $(STAMP): pyproject.toml constraints.txt
 demo: $(STAMP)
 	@$(BIN)/workbench demo --report demo-report.html
 
-check: $(STAMP)
+check: $(STAMP) check-front
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+$(FRONT_STAMP): $(FRONT)/package.json $(FRONT)/package-lock.json
+	cd $(FRONT) && npm ci --loglevel=error
+	@touch $@
+
+front: $(FRONT_STAMP)
+	cd $(FRONT) && npm run --silent build
+
+# The bundle is committed, so everything else works where there is no Node.
+check-front:
+	@if command -v npm >/dev/null && node -e 'process.exit(parseInt(process.versions.node) < 20 ? 1 : 0)' 2>/dev/null; \
+	then $(MAKE) --no-print-directory check-front-source; \
+	else echo "Front end: not checked, there is no Node 20 or later with npm."; fi
+
+check-front-source: $(FRONT_STAMP)
+	cd $(FRONT) && npm run --silent check && npm run --silent test && npm run --silent verify
 
 test: check
 	$(BIN)/python -m pytest -n $(JOBS) --dist loadgroup
@@ -53,4 +72,4 @@ test-meerkat: .venv-meerkat/.installed
 	.venv-meerkat/bin/python -m pytest tests/workbench/test_meerkat.py --noconftest -p no:cacheprovider
 
 clean:
-	rm -rf $(VENV) .venv-meerkat
+	rm -rf $(VENV) .venv-meerkat $(FRONT)/node_modules

@@ -10,6 +10,7 @@ import { gzipSync } from "node:zlib";
 import { build } from "esbuild";
 
 const HERE = fileURLToPath(new URL(".", import.meta.url));
+const MODULES = join(HERE, "node_modules");
 const STATIC = join(HERE, "..", "static");
 const MOST = 400_000; // bytes, compressed
 
@@ -38,15 +39,21 @@ async function bundle() {
   return files;
 }
 
-// Most of these packages keep their licence in a file, not in a comment that a bundler would carry over.
+// Most packages keep their licence in a file, not in a comment that a bundler would carry over; and some come with
+// what they depend on already in their own bundle.
 async function licences(inputs) {
-  const packages = new Set(inputs.map((path) => /^.*node_modules\/((?:@[^/]+\/)?[^/]+)\//.exec(path)?.[0]));
-  packages.delete(undefined);
+  const packages = new Map();
+  const waiting = inputs.map((path) => /^node_modules\/((?:@[^/]+\/)?[^/]+)\//.exec(path)?.[1]).filter(Boolean);
+  for (let name = waiting.pop(); name; name = waiting.pop()) {
+    if (packages.has(name)) continue;
+    packages.set(name, JSON.parse(await readFile(join(MODULES, name, "package.json"), "utf8")));
+    waiting.push(...Object.keys(packages.get(name).dependencies ?? {}));
+  }
   const texts = [];
-  for (const folder of [...packages].sort()) {
-    const { name, version, license } = JSON.parse(await readFile(join(HERE, folder, "package.json"), "utf8"));
-    const file = (await readdir(join(HERE, folder))).find((entry) => /^licen[cs]e/i.test(entry));
-    const text = file ? await readFile(join(HERE, folder, file), "utf8") : "";
+  for (const name of [...packages.keys()].sort()) {
+    const { version, license } = packages.get(name);
+    const file = (await readdir(join(MODULES, name))).find((entry) => /^licen[cs]e/i.test(entry));
+    const text = file ? await readFile(join(MODULES, name, file), "utf8") : "";
     texts.push(`${name} ${version} (${license})\n\n${text.replaceAll("\r\n", "\n").trim()}`);
   }
   return `The bundle explore.js contains these packages.\n\n${texts.join(`\n\n${"-".repeat(72)}\n\n`)}\n`;
