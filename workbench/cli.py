@@ -14,8 +14,12 @@ if TYPE_CHECKING:
 __all__ = ["main"]
 
 Directory = Annotated[Path, typer.Argument(help="Directory of a workbench.", metavar="DIR")]
+Trust = Annotated[
+    list[str] | None,
+    typer.Option(help="Package of your own that its networks come from: it is imported. May be said several times."),
+]
 
-app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, help=__doc__)
+app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)
 
 
 @app.callback()
@@ -35,6 +39,7 @@ def demo(
     """Fool a small net, see that it is right for the wrong reason, say so, relaunch, and compare."""
     from .demo import run_demo
 
+    _check_writable(report, json)
     run_demo(data, root=root, seed=seed, keep=keep, report=report, json_file=json, say=typer.echo)
 
 
@@ -59,35 +64,48 @@ def compare(
     slices: Annotated[str | None, typer.Option(help="Column: one slice for each of its values.")] = None,
     irrelevant: Annotated[str | None, typer.Option(help="Column of masks of what must not matter.")] = None,
     report: Annotated[Path | None, typer.Option(help="Write a page with pictures here.")] = None,
+    trust: Trust = None,
 ) -> None:
     """Compare two models of a workbench on rows that neither was trained on."""
-    from .errors import DataError
-
-    if report is not None and not report.absolute().parent.is_dir():
-        raise DataError(f"There is no directory '{report.absolute().parent}' to write the report in.")
-    found = _opened(directory).compare(before, after, rows, slices=slices, irrelevant=irrelevant)
+    _check_writable(report)
+    found = _opened(directory, trust).compare(before, after, rows, slices=slices, irrelevant=irrelevant)
     typer.echo(found)
     if report is not None:
         typer.echo(f"The report: {found.report(report)}")
 
 
 @app.command()
-def replay(directory: Directory, run: Annotated[str, typer.Argument(help="Name or id of a run.")]) -> None:
+def replay(
+    directory: Directory, run: Annotated[str, typer.Argument(help="Name or id of a run.")], trust: Trust = None
+) -> None:
     """Do a run again, and tell whether its weights come out the same."""
-    found = _opened(directory).replay(run)
+    found = _opened(directory, trust).replay(run)
     typer.echo(found)
     if not found.identical:
         raise typer.Exit(1)
 
 
-def _opened(directory: Path) -> Workbench:
+def _check_writable(*files: Path | None) -> None:
+    """Raise if a file cannot be written where somebody wants it: before the minutes that it takes to know what to."""
+    from .errors import DataError
+
+    for file in files:
+        if file is not None and file.is_dir():
+            raise DataError(f"'{file}' is a directory; name a file in it.")
+        if file is not None and not file.absolute().parent.is_dir():
+            raise DataError(
+                f"There is no directory '{file.absolute().parent}' to write '{file.name}' in; make it first."
+            )
+
+
+def _opened(directory: Path, trust: list[str] | None = None) -> Workbench:
     """Return a workbench that is there; commands make none."""
     from .directory import MARK, Workbench
     from .errors import RunFileError
 
     if not (directory / MARK).exists():
         raise RunFileError(f"There is no workbench in '{directory}'; wb.Workbench.open(directory) makes one.")
-    return Workbench.open(directory)
+    return Workbench.open(directory, trust=trust or ())
 
 
 def main() -> None:

@@ -102,8 +102,8 @@ def run_demo(
     try:
         with ExitStack() as ended:
             place = Path(ended.enter_context(TemporaryDirectory())) / "bench" if keep is None else Path(keep)
-            if keep is not None and place.exists() and any(place.iterdir()):
-                raise DataError(f"The workbench of the demo is made in a new directory; '{place}' is not empty.")
+            if place.exists() and (not place.is_dir() or any(place.iterdir())):
+                raise DataError(f"The workbench of the demo is made in a new or empty directory; '{place}' is neither.")
             bench = Workbench.open(place, author="simulated user")
             ended.callback(bench.feedback.close)
             result = _run(data, root, seed, bench, report, say)

@@ -168,9 +168,11 @@ class Report:
         Raises
         ------
         DataError
-            If there is no directory to write it in.
+            If there is no directory to write it in, or it is one itself.
         """
         target = Path(path)
+        if target.is_dir():
+            raise DataError(f"A page is a file; '{target}' is a directory. Name a file in it.")
         if not target.absolute().parent.is_dir():
             raise DataError(f"A page is written in a directory that is there; '{target.absolute().parent}' is not.")
         draft = target.with_name(target.name + ".part")

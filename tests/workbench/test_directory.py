@@ -139,6 +139,54 @@ def test_the_commands_tell_what_there_is(bench):
     assert "Traceback" not in lost.stderr
 
 
+OWN_NET = """
+import torch
+
+
+class Own(torch.nn.Module):
+    def __init__(self, width):
+        super().__init__()
+        self.arguments = {"width": width}
+        self.first, self.head = torch.nn.Linear(36, width), torch.nn.Linear(width, 2)
+
+    def forward(self, inputs):
+        return self.head(self.first(inputs.flatten(1)).relu())
+"""
+
+
+def test_commands_open_networks_of_a_package_that_is_trusted_and_say_how(tmp_path, monkeypatch):
+    (tmp_path / "own_net.py").write_text(OWN_NET)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(tmp_path), str(Path(__file__).parents[2])]))
+    from own_net import Own
+
+    found = Workbench.open(tmp_path / "bench")
+    found.panel = toy()
+    found.fit(wb.Classifier(Own(5), CLASSES), "split == 'train'", name="own", steps=2, progress=False)
+
+    def run(*words):
+        command = [sys.executable, "-m", "workbench.cli", "replay", str(found.path), "own", *words]
+        return subprocess.run(command, capture_output=True, text=True, check=False)
+
+    assert "trust=['own_net']" in run().stderr
+    assert "identical weights" in run("--trust", "own_net").stdout
+
+
+def test_a_page_that_cannot_be_written_is_told_before_anything_is_computed(bench, monkeypatch):
+    from typer.testing import CliRunner
+
+    from workbench.cli import app
+
+    place, words = str(bench.path), ["fooled", "obeys", "--report"]
+    monkeypatch.setattr(Workbench, "compare", None)
+    for page, told in ((bench.path, "is a directory"), (bench.path / "no" / "page.html", "There is no directory")):
+        failed = CliRunner().invoke(app, ["compare", place, *words, str(page)])
+        assert isinstance(failed.exception, wb.DataError)
+        assert told in str(failed.exception)
+    told = CliRunner().invoke(app, ["--help"]).stdout
+    assert "Look at a model's data and reasons" in told
+
+
 def test_what_two_things_are_called_must_be_said_otherwise(bench):
     bench.models["fooled"] = net()
     with pytest.raises(NotHereError, match="is a model and a run"):

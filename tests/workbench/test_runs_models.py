@@ -89,6 +89,14 @@ def test_modes_frozen_weights_and_the_embedding_come_back(tmp_path):
     assert after.embedding_layer == "1"
 
 
+def test_a_network_of_somebody_elses_that_holds_its_arguments_is_built_again_where_it_is_trusted(tmp_path):
+    before = Classifier(Tied(6), NAMES)
+    before.save(tmp_path)
+    with pytest.raises(UntrustedError, match="trust="):
+        Classifier.open(tmp_path)
+    assert same(before, Classifier.open(tmp_path, trust=[__name__]))
+
+
 def test_tied_weights_are_written_once_and_stay_tied(tmp_path):
     before = Classifier(Tied(64), NAMES, factory=Tied, arguments={"width": 64})
     before.save(tmp_path)

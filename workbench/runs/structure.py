@@ -55,9 +55,11 @@ def describe(classifier: Classifier) -> dict[str, Any] | None:
             return None
         return {"class": path, "arguments": _plain_arguments(classifier.arguments or {}, path)}
     module = classifier.module
+    # What the network is made of is loaded already: to build another one of it runs no code that did not run before.
+    loaded = {type(part).__module__ for part in module.modules()}
     try:
         found = _described(module, 0)
-        if found is None or _same(module, build(found)):
+        if found is None or _same(module, build(found, tuple(loaded))):
             return found
     except (WorkbenchError, TypeError, ValueError, RuntimeError):
         # It was a guess, and it does not build: then the file says that a factory is needed.
