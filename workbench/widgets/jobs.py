@@ -13,7 +13,7 @@ from collections.abc import Callable
 from queue import SimpleQueue
 
 from ..errors import RunError
-from .tasks import StoppedError, Task, words_of
+from .tasks import StoppedError, Task, is_foreseen, words_of
 from .telling import Event, Tell, Teller
 
 __all__ = ["Jobs"]
@@ -311,7 +311,9 @@ def _run(task: Task, work: Callable[[Task], str | None], desk: _Desk) -> None:
         task.ended("stopped", str(stop) or "Stopped.")
     except BaseException as error:  # noqa: BLE001 - whatever it is, the page must be told, and the next job has its turn
         if not desk.closed:
-            _log.error("Job %d (%s) failed.", task.id, task.kind, exc_info=error)
+            # What this project raises on purpose, the page tells in full; of the rest, the notebook must hear.
+            level = logging.INFO if is_foreseen(error) else logging.ERROR
+            _log.log(level, "Job %d (%s) failed.", task.id, task.kind, exc_info=error)
         task.ended("failed", words_of(error))
     else:
         task.ended("done", words)

@@ -11,7 +11,7 @@ from explain.errors import ExplainError
 from ..errors import WorkbenchError
 from .telling import Event, Teller
 
-__all__ = ["StoppedError", "Task", "words_of"]
+__all__ = ["StoppedError", "Task", "is_foreseen", "words_of"]
 
 _LONGEST = 2000  # characters of an error that the page shows
 
@@ -34,7 +34,7 @@ class Task:
     def __init__(self, number: int, kind: str, words: str, teller: Teller) -> None:
         self.id, self.kind = number, kind
         self._teller = teller
-        self._asked = False
+        self._asked = 0
         # Replaced as a whole, so that whoever reads them never finds half of a change.
         self._shown: tuple[str, int, int | None, str] = ("running", 0, None, words)
 
@@ -46,11 +46,16 @@ class Task:
     @property
     def stopped(self) -> bool:
         """Whether somebody asked it to stop."""
+        return self._asked > 0
+
+    @property
+    def asked(self) -> int:
+        """How often somebody asked it to stop: work that ends in two parts may be asked twice."""
         return self._asked
 
     def check(self) -> None:
         """Raise `StoppedError` if somebody asked to stop; what the work calls between two pieces."""
-        if self._asked:
+        if self.stopped:
             raise StoppedError
 
     def say(self, done: int | None = None, of: int | None = None, words: str | None = None) -> None:
@@ -121,7 +126,7 @@ class Task:
 
     def ask_to_stop(self) -> None:
         """Have `check` raise from now on."""
-        self._asked = True
+        self._asked += 1
 
     def ended(self, state: str, words: str | None) -> None:
         """Tell how it ended; with the words that it had last, where there are no others."""
@@ -130,6 +135,11 @@ class Task:
         # First told, then so: who waits for it finds it told.
         self._teller.now(self._event(shown))
         self._shown = shown
+
+
+def is_foreseen(error: BaseException) -> bool:
+    """Say whether this project raises an error on purpose, so that its words are all there is to know."""
+    return isinstance(error, (WorkbenchError, ColumnError, ExplainError))
 
 
 def words_of(error: BaseException) -> str:
@@ -145,7 +155,7 @@ def words_of(error: BaseException) -> str:
     "This ended with an error that was not foreseen (KeyError): 'x'."
     """
     words = " ".join(str(error).split())
-    if not isinstance(error, (WorkbenchError, ColumnError, ExplainError)):
+    if not is_foreseen(error):
         told = f": {words.rstrip('.')}" if words else ""
         words = f"This ended with an error that was not foreseen ({type(error).__name__}){told}."
     return words if len(words) <= _LONGEST else words[: _LONGEST - 1] + "…"

@@ -110,12 +110,13 @@ def test_an_error_is_told_in_words_and_logged_with_its_traceback(jobs, caplog):
     def breaks(task):
         {}["x"]
 
-    with caplog.at_level(logging.ERROR):
+    with caplog.at_level(logging.INFO):
         known, unknown = jobs.start("fails", fails), jobs.start("breaks", breaks)
         assert jobs.wait(known)["words"] == "There is no row."
         assert jobs.wait(unknown)["words"] == "This ended with an error that was not foreseen (KeyError): 'x'."
     assert jobs.look(known)["state"] == jobs.look(unknown)["state"] == "failed"
-    assert "Traceback" in caplog.text
+    assert [record.levelname for record in caplog.records] == ["INFO", "ERROR"]
+    assert caplog.text.count("Traceback") == 2
     assert 'raise PanelError("There is no row.")' in caplog.text
     assert jobs.wait(jobs.start("next", lambda task: "It goes on."))["words"] == "It goes on."
 
