@@ -68,6 +68,7 @@ const BY_KEY = new Map<string, (typeof COMMANDS)[number]>(
 export function commandOf(press: Press, here: "rows" | "detail"): CommandId | null {
   if (press.defaultPrevented || press.isComposing || typesInto(press.target)) return null;
   if ((press.key === "Enter" || press.key === " ") && isPressable(press.target)) return null;
+  if (press.shiftKey && press.key.startsWith("Arrow") && roleOf(press.target) === "textbox") return null; // selects text
   const command = BY_KEY.get(nameOf(press));
   return command && (command.where === "everywhere" || command.where === here) ? command.id : null;
 }
@@ -100,14 +101,19 @@ interface ElementLike {
   getAttribute?(name: string): string | null;
 }
 
+function roleOf(target: unknown): string {
+  return (target as ElementLike | null)?.getAttribute?.("role") ?? "";
+}
+
+/** Whether keys write something there, or set a value; a text that is only read takes commands. */
 function typesInto(target: unknown): boolean {
   const element = target as ElementLike | null;
   if (!element?.tagName) return false;
-  const role = element.getAttribute?.("role") ?? "";
+  const fields = ["textbox", "searchbox", "combobox", "slider", "spinbutton"];
   return (
     ["INPUT", "TEXTAREA", "SELECT"].includes(element.tagName.toUpperCase()) ||
     element.isContentEditable === true ||
-    ["textbox", "searchbox", "combobox", "slider", "spinbutton"].includes(role)
+    (fields.includes(roleOf(target)) && element.getAttribute?.("aria-readonly") !== "true")
   );
 }
 
@@ -115,9 +121,8 @@ function typesInto(target: unknown): boolean {
 function isPressable(target: unknown): boolean {
   const element = target as ElementLike | null;
   if (!element?.tagName) return false;
-  const role = element.getAttribute?.("role") ?? "";
   return (
     ["BUTTON", "A", "SUMMARY"].includes(element.tagName.toUpperCase()) ||
-    ["button", "checkbox", "menuitem", "switch", "tab", "radio"].includes(role)
+    ["button", "checkbox", "menuitem", "switch", "tab", "radio"].includes(roleOf(target))
   );
 }

@@ -66,27 +66,14 @@ export function reveal(list: List, place: Place, line: number): Place {
   return rested(list, { position: above ? top : bottom - list.viewport, scrollTop: 0 });
 }
 
-/** The `scrollTop` from which a line is wholly in the window, for a list that needs no scaling. */
-export function scrollTo(
-  line: number, count: number, lineHeight: number, viewport: number, scrollTop: number,
-): number {
+/** The lines to draw: those in the window, and `overscan` more on each side. */
+export function lines(count: number, lineHeight: number, viewport: number, place: Place, overscan: number): Lines {
   const list = { count, lineHeight, viewport };
-  return reveal(list, placeAt(list, scrollTop), line).scrollTop;
-}
-
-/**
- * The lines to draw: those in the window, and `overscan` more on each side. A `scrollTop` alone serves for a list that
- * needs no scaling.
- */
-export function lines(
-  count: number, lineHeight: number, viewport: number, at: Place | number, overscan: number,
-): Lines {
-  const list = { count, lineHeight, viewport };
-  const place = typeof at === "number" ? placeAt(list, at) : at;
   const position = clamp(place.position, listRange(list));
   const first = Math.max(0, Math.floor(position / lineHeight) - overscan);
   const last = Math.min(count, Math.ceil((position + viewport) / lineHeight) + overscan) - 1;
-  return { first, last, offset: place.scrollTop + first * lineHeight - position, total: Math.min(height(list), MOST) };
+  const bar = clamp(place.scrollTop, barRange(list)); // a list that has shrunk is drawn before the browser tells so
+  return { first, last, offset: bar + first * lineHeight - position, total: Math.min(height(list), MOST) };
 }
 
 function height(list: List): number {

@@ -6,7 +6,7 @@ function press(key: string, held: Partial<Press> = {}): Press {
   return { key, ctrlKey: false, metaKey: false, altKey: false, shiftKey: false, target: null, ...held };
 }
 
-const element = (tagName: string, role: string | null = null) => ({ tagName, getAttribute: () => role });
+const element = (tagName: string, role: string | null = null) => ({ tagName, getAttribute: (name: string) => (name === "role" ? role : null) });
 
 /** The press that a key of the table stands for. */
 function written(key: string): Press {
@@ -39,6 +39,13 @@ test("keys typed into a field are left alone", () => {
   }
   assert.equal(commandOf(press("b", { target: { tagName: "DIV", isContentEditable: true } }), "detail"), null);
   assert.equal(commandOf(press("b", { target: element("DIV") }), "detail"), "brush");
+});
+
+test("a text that is only read takes commands, and leaves the keys that select in it", () => {
+  const text = { tagName: "P", getAttribute: (name: string) => (name === "role" ? "textbox" : "true") };
+  assert.equal(commandOf(press("1", { target: text }), "detail"), "irrelevant");
+  assert.equal(commandOf(press("ArrowRight", { target: text }), "detail"), "next");
+  assert.equal(commandOf(press("ArrowRight", { target: text, shiftKey: true }), "detail"), null);
 });
 
 test("Enter and Space on a button press it, and other keys still hold there", () => {
