@@ -5,8 +5,26 @@ import os
 # Before torch starts its threads: the tests run several processes, whose nets are too small to share work.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+import pytest
 from hypothesis import settings
 
 settings.register_profile("short", derandomize=True, deadline=None, max_examples=60)
 settings.register_profile("soak", deadline=None, max_examples=3000)
 settings.load_profile("soak" if os.environ.get("WORKBENCH_SOAK") else "short")
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config, log):
+    """Keep the tests of one server in one process, by the names of their files.
+
+    pytest-xdist 3.8 has marks for that (`xdist_group`), which pytest 9.2 no longer heeds.
+    """
+    from xdist.scheduler import LoadGroupScheduling
+
+    class ByServer(LoadGroupScheduling):
+        def _split_scope(self, nodeid):
+            if not nodeid.startswith("tests/browser/"):
+                return super()._split_scope(nodeid)
+            return "JupyterLab" if nodeid.startswith("tests/browser/test_lab") else "pages"
+
+    return ByServer(config, log) if config.getvalue("dist") == "loadgroup" else None

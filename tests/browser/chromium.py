@@ -1,4 +1,4 @@
-"""A headless Chromium whose name lookups all fail but for this machine: what a page needs must come from our servers."""
+"""A headless Chromium that finds no host but this machine: what a page needs must come from our servers."""
 
 import shutil
 from functools import cache

@@ -7,19 +7,18 @@ import pytest
 from tests.browser import chromium
 from tests.browser.axe import violations
 from tests.browser.bare import BarePage
-from tests.browser.lab import start_lab
+from tests.browser.lab import KernelErrors, start_lab
 from tests.browser.marimo_server import start_marimo
 
 HERE = Path(__file__).parent
 
 
-@pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the groups
 def pytest_collection_modifyitems(items):
-    """Tests of one server go to one process; the pages without JupyterLab to another."""
+    """Refuse a file whose name would give it a JupyterLab of its own (see `tests/conftest.py`)."""
     for item in items:
-        if HERE in item.path.parents:
-            group = "jupyterlab" if "lab" in getattr(item, "fixturenames", ()) else "pages"
-            item.add_marker(pytest.mark.xdist_group(group))
+        needs_lab = "lab" in getattr(item, "fixturenames", ())
+        if HERE in item.path.parents and needs_lab and not item.path.name.startswith("test_lab"):
+            raise pytest.UsageError(f"{item.nodeid} uses JupyterLab: name its file test_lab_*.py")
 
 
 @pytest.fixture(scope="session")
@@ -37,7 +36,7 @@ def browser():
 
 @pytest.fixture(scope="session")
 def context(browser):
-    """One browser context for all pages: they share a cache, which halves the time to JupyterLab."""
+    """One browser context for all pages: they share a cache."""
     context = browser.new_context(
         viewport={"width": 1280, "height": 1000}, device_scale_factor=1, reduced_motion="reduce"
     )
@@ -72,15 +71,37 @@ def lab(browser, tmp_path_factory):
 @pytest.fixture
 def kernel_errors(lab):
     """Call it for the text of what handlers and threads raised in kernels since the test began."""
-    since = lab.errors_so_far()
-    return lambda: lab.errors(since)
+    return KernelErrors(lab)
+
+
+@pytest.fixture(scope="session")
+def lab_page(lab, new_page):
+    """The page of JupyterLab in which `notebook` opens its tabs: loading it takes longer than most tests."""
+    page = new_page()
+    yield page
+    page.close()
 
 
 @pytest.fixture
-def notebook(lab, page, kernel_errors):
-    """Call it with cells for a notebook that has run: `notebook([cell, ...])`. An error in a handler fails the test."""
-    yield lambda cells, **how: lab.open(page, cells, **how)
-    assert not kernel_errors()
+def notebook(lab, lab_page, kernel_errors):
+    """Call it with cells for a notebook that has run: `notebook([cell, ...])` (`tests.browser.lab.Notebook`).
+
+    A script error, or an error in a handler or a thread of the kernel, fails the test; `page.js_errors.clear()` and
+    `kernel_errors.forget()` say that it was expected. Afterwards its kernel is ended.
+    """
+    opened = []
+
+    def open_notebook(cells, **how):
+        opened.append(lab.open(lab_page, cells, **how))
+        return opened[-1]
+
+    lab_page.js_errors.clear()
+    lab_page.outside.clear()
+    yield open_notebook
+    for one in opened:
+        one.close()
+    assert not lab_page.js_errors, lab_page.js_errors
+    assert not kernel_errors(), kernel_errors()
 
 
 @pytest.fixture(scope="session")

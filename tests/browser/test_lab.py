@@ -61,7 +61,7 @@ threading.Thread(target=later).start()
     expect(opened.view.get_by_test_id("heard")).to_have_text("told-0 0 255;told-0 0 255;")
 
 
-def test_a_widget_outlives_a_reload_and_a_kernel_may_die(notebook):
+def test_a_widget_outlives_a_reload_and_a_kernel_may_die(notebook, kernel_errors):
     opened = notebook([TOY])
     opened.view.get_by_test_id("count").click()
     opened.until("toy.count", 1)
@@ -72,20 +72,23 @@ def test_a_widget_outlives_a_reload_and_a_kernel_may_die(notebook):
     opened.wait()
     with pytest.raises(KernelError, match="NameError"):
         opened.value("toy.count")
+    kernel_errors.forget()
     opened.run_all()
     expect(opened.view.get_by_test_id("count")).to_have_text("Count 0")
     opened.restart()
     assert opened.value("toy.count") == 0
 
 
-def test_what_a_handler_raises_is_found_in_the_log(lab, page, kernel_errors):
-    opened = lab.open(page, [TOY, "toy.on_msg(lambda *_: 1 / 0)"])
+def test_what_a_handler_raises_is_found_in_the_log(notebook, kernel_errors):
+    opened = notebook([TOY, "toy.on_msg(lambda *_: 1 / 0)"])
     opened.view.get_by_test_id("ask").click()
     expect(opened.view.get_by_test_id("reply")).to_have_text("32640: 255,254,253 .. end")
-    opened.until("1", 1)
+    opened.run("")  # after the handler
     assert "ZeroDivisionError" in kernel_errors()
+    kernel_errors.forget()
 
 
-def test_what_a_cell_raises_is_raised_here(lab, page):
+def test_what_a_cell_raises_is_raised_here(notebook, kernel_errors):
     with pytest.raises(KernelError, match="no such name"):
-        lab.open(page, ["raise NameError('no such name')"])
+        notebook(["raise NameError('no such name')"])
+    kernel_errors.forget()
