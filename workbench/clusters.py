@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import html
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -244,12 +244,16 @@ def grouped_alike(
     *,
     count: int | None,
     or_fewer: bool,
+    explained: Callable[[int], None] | None = None,
 ) -> ExplanationClusters:
-    """Do what `explanation_clusters` does; where fewer rows can be explained than groups are asked for, with fewer."""
+    """Do what `explanation_clusters` does; where fewer rows can be explained than groups are asked for, with fewer.
+
+    `explained` is called now and then with how many rows are; what it raises ends the work.
+    """
     model = as_classifier(model)
     if count is not None and count < 1:
         raise PanelError(f"`count` must be at least 1 group; got {count}.")
-    maps, shape = _small_maps(panel, model, method, target, grid, settings)
+    maps, shape = _small_maps(panel, model, method, target, grid, settings, explained or (lambda rows: None))
     rows = np.flatnonzero(maps.any(dim=1).numpy())
     if len(rows) < 3:
         raise PanelError(
@@ -272,12 +276,19 @@ def grouped_alike(
 
 
 def _small_maps(
-    panel: DataPanel, model: Classifier, method: str, target: str | int | None, grid: int, settings: dict[str, Any]
+    panel: DataPanel,
+    model: Classifier,
+    method: str,
+    target: str | int | None,
+    grid: int,
+    settings: dict[str, Any],
+    explained: Callable[[int], None],
 ) -> tuple[Tensor, tuple[int, ...]]:
     """Return the magnitude of each explanation on a small grid, of length 1, and its shape there."""
     maps: Tensor | None = None
     shape: tuple[int, ...] = ()
     for start in range(0, len(panel), _AT_ONCE):
+        explained(start)
         # A column for these rows only, so that what it keeps goes with it.
         values = attribute(panel[start : start + _AT_ONCE], model, method, target=target, **settings).values()
         assert isinstance(values, DenseValues)
@@ -297,6 +308,7 @@ def _small_maps(
             sides = tuple(min(grid, side) for side in scores.shape[-2:])
             shape = sides if scores.ndim > 2 else (small.shape[1],)
         maps[start : start + len(small)] = small.float()
+    explained(len(panel))
     return (torch.zeros(len(panel), 1), (1,)) if maps is None else (maps, shape)
 
 
