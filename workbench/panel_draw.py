@@ -201,7 +201,7 @@ def masks_of(values: Values) -> Tensor:
 
 
 def labels_of(model: Classifier, labels: Column, name: str) -> Column:
-    """Return labels as they are; PanelError unless they are a category with the classifier's classes."""
+    """Return labels as they are; PanelError unless they are a category with the classifier's classes, none null."""
     if labels.spec.classes is None:
         raise PanelError(
             f"Labels must be a category with the classifier's classes; make '{name}' one: "
@@ -209,6 +209,12 @@ def labels_of(model: Classifier, labels: Column, name: str) -> Column:
         )
     if labels.spec.classes != model.classes:
         raise PanelError(f"Labels must have the classifier's classes {model.classes}; they have {labels.spec.classes}.")
+    missing = int(labels.is_null().to_numpy().sum())
+    if missing:
+        raise PanelError(
+            f"Each row to train on must have a label, and '{name}' is null in {missing:,} of {len(labels):,} rows; "
+            f"drop them first, panel[~panel['{name}'].is_null()], or say what they are, feedback.correct(key, label)."
+        )
     return labels
 
 

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from columns import Column, EmbeddingColumn
+from columns import EmbeddingColumn
 from columns.column import read_columns
 from columns.values import DenseValues
 
 from .clusters import ExplanationClusters
-from .errors import PanelError
+from .errors import NoColumnError, PanelError
 from .feedback import Region, combined
 from .infer import as_column
 
@@ -125,6 +125,8 @@ def by_cluster(panel: DataPanel, painted: NDArray[np.int64], by: Any) -> Iterato
 
     Raises
     ------
+    NoColumnError
+        If there is no such column.
     PanelError
         If there is not one value for each row.
     """
@@ -157,10 +159,12 @@ def by_neighbours(
 
     Raises
     ------
+    NoColumnError
+        If there is no such column.
     PanelError
         If `by` holds no embeddings, or a setting is out of range.
     """
-    column = panel[by] if isinstance(by, str) else by
+    column = _named(panel, by, "Say which has embeddings, by=, or propagate in panel.predict(model), which has one.")
     if not isinstance(column, EmbeddingColumn) or len(column) != len(panel):
         got = f"'{by}' is of kind '{column.kind}'" if isinstance(by, str) else f"got {type(by).__name__}"
         raise PanelError(
@@ -195,9 +199,18 @@ def _clusters(panel: DataPanel, by: Any) -> NDArray[np.int64]:
     if isinstance(by, ExplanationClusters):
         group = dict(zip(by.panel.key.to_list(), by.labels.tolist(), strict=True))
         return np.array([group.get(key, -1) for key in panel.key.to_list()], np.int64)
-    column: Column = panel[by] if isinstance(by, str) else as_column(by, None, "by")
+    by = _named(panel, by, "Say which tells each row's cluster, by=, or by=wb.explanation_clusters(panel, model).")
+    column = as_column(by, None, "by")
     if len(column) != len(panel):
         raise PanelError(f"Clusters must be told for each of the {len(panel)} rows; got {len(column)}.")
     values = np.empty(len(column), dtype=object)
     values[:] = column.to_list()
     return np.asarray(factorize(values)[0], np.int64)
+
+
+def _named(panel: DataPanel, by: Any, way_out: str) -> Any:
+    """Return the column of a name, or else what was given; where the panel has none, the error says what to do."""
+    try:
+        return panel[by] if isinstance(by, str) else by
+    except NoColumnError as error:
+        raise NoColumnError(f"{error} {way_out}") from error

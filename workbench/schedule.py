@@ -209,7 +209,8 @@ def hold_out(
     count = round(share * len(different))
     if not 0 < count < len(different):
         raise RunError(
-            f"Both sides of a split must have rows; a share of {share} holds out {count} of {len(different)} originals."
+            f"Both sides of a split must have rows; a share of {share} holds out {count} of {len(different)} "
+            "originals. Change `held_out`, or give rows to choose the state by: validation=panel."
         )
     order = np.random.default_rng(seed).permutation(different)
     said = np.isin(order, originals[[] if annotated is None else annotated])

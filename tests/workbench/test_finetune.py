@@ -206,6 +206,19 @@ def test_rows_to_judge_by_are_never_trained_on(digits, train, model):
         finetune(model, train, "swatch", judged=[test, train], **SHORT)
 
 
+def test_null_labels_and_too_few_rows_are_told_with_the_way_out(train, model, log):
+    some = train.copy()
+    some["label"] = wb.ScalarColumn([None, None, *train["label"].to_list()[2:]]).as_category(wb.datasets.DIGITS)
+    for begin in (fit, lambda model, panel, **short: finetune(model, panel, "swatch", **short)):
+        with pytest.raises(wb.PanelError, match=r"'label' is null in 2 of 300 rows; drop them first, panel\[~panel"):
+            begin(model, some, **SHORT)
+    for key, label in zip(train.key.to_list()[:2], train["label"].to_list(), strict=False):
+        log.correct(key, label)
+    assert finetune(model, some, log, irrelevant="swatch", **SHORT).guarded
+    with pytest.raises(wb.RunError, match=r"holds out 0 of 3 originals\. Change `held_out`, or give rows"):
+        finetune(model, train[:3], "swatch", **SHORT)
+
+
 def test_rows_that_the_model_has_seen_are_not_judged_by(digits, train, model):
     test = digits.where("split == 'decoy_test'")
     seen = fit(model, test[:5], **SHORT)

@@ -417,6 +417,8 @@ def test_strokes_of_several_sizes_are_refused_where_they_would_be_merged(panel, 
         ("neighbours", {"by": "vectors", "metric": "dot"}, PanelError, "'cosine' or 'euclidean'; got 'dot'"),
         ("cluster", {"by": [1, 2]}, PanelError, "for each of the 80 rows; got 2"),
         ("cluster", {"by": "nothing"}, PanelError, "No column 'nothing'"),
+        ("cluster", {}, PanelError, r"No column 'cluster'.* by=wb.explanation_clusters\(panel, model\)"),
+        ("neighbours", {}, PanelError, r"No column 'embedding'.* panel.predict\(model\)"),
     ],
 )
 def test_settings_that_do_not_fit_are_refused(panel, log, to, settings, error, message):
