@@ -7,12 +7,13 @@ JOBS ?= 2
 FRONT := workbench/widgets/front
 FRONT_STAMP := $(FRONT)/node_modules/.installed
 
-.PHONY: help demo test check front check-front check-front-source lab bench soak test-meerkat clean
+.PHONY: help demo test check front check-front check-front-source browser lab bench soak test-meerkat clean
 
 help:
 	@echo "make demo          install, and run the main job on decoy digits (report in demo-report.html)"
 	@echo "make test          install, and run every check and test"
 	@echo "make front         bundle the front end again (needs Node 20 or later)"
+	@echo "make browser       a Chromium for the tests in tests/browser, which are skipped without one"
 	@echo "make lab           JupyterLab on the first notebook"
 	@echo "make bench         the benchmarks, as ratios within one run"
 	@echo "make soak          the long tests: kills during saves, random actions"
@@ -51,6 +52,13 @@ check-front-source: $(FRONT_STAMP)
 
 test: check
 	$(BIN)/python -m pytest -n $(JOBS) --dist loadgroup
+
+# Debian's where root may install it, else one of Playwright's own in the home directory.
+browser: $(STAMP)
+	@if command -v chromium || command -v google-chrome; then :; \
+	elif [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; \
+	then apt-get update -qq && apt-get install -y -qq --no-install-recommends chromium >/dev/null; \
+	else $(BIN)/python -m playwright install chromium; fi
 
 lab: $(STAMP)
 	$(BIN)/jupyter lab notebooks/01_first_panel.ipynb
