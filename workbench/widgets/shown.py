@@ -38,6 +38,8 @@ class Shown:
         All rows.
     on : sequence of str, optional
         Columns that `facet_figures` tells about; by default all that can have a facet.
+    first_version : int
+        Where `version` begins: one more than that of what was shown before.
 
     Notes
     -----
@@ -56,7 +58,7 @@ class Shown:
     [('age', [0, 1, 0]), ('team', [1, 1])]
     """
 
-    def __init__(self, panel: DataPanel, on: Sequence[str] | None = None) -> None:
+    def __init__(self, panel: DataPanel, on: Sequence[str] | None = None, *, first_version: int = 0) -> None:
         self.panel = panel
         self.on = list(facet_names(panel) if on is None else on)
         self._facets: dict[str, Facet | None] = {}
@@ -66,7 +68,7 @@ class Shown:
         self._brushed: dict[str, NDArray[np.bool_]] = {}
         self._sort: dict[str, Any] | None = None
         self._order: NDArray[np.uint32] | None = None  # None: the panel's
-        self._version = 0
+        self._version = first_version
         # What follows from these, once it is asked for.
         self._mask: NDArray[np.bool_] | None = None
         self._rows: NDArray[np.uint32] | None = None
