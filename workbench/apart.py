@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from .classifier import Classifier
     from .panel import DataPanel
 
-__all__ = ["check_apart", "check_unseen", "originals_of", "units_of"]
+__all__ = ["check_apart", "check_copies", "check_unseen", "kin_of", "originals_of", "units_of"]
 
 
 def check_apart(panel: DataPanel, judged: DataPanel | Sequence[DataPanel], what: str, source: str | None) -> None:
@@ -90,6 +90,52 @@ def check_unseen(model: Classifier, judged: DataPanel | Sequence[DataPanel], wha
                 f"({', '.join(both[:3])}{', …' if len(both) > 3 else ''}). Judge on other rows, or start from a model "
                 "that has not seen these."
             )
+
+
+def kin_of(rows: DataPanel, seen: Set[str], panel: DataPanel, source: str | None) -> NDArray[np.bool_]:
+    """Say which rows were seen, or made from an original that a row which was seen was made from, shape (rows,).
+
+    Parameters
+    ----------
+    rows : DataPanel
+        To be judged by, say.
+    seen : set of str
+        Keys.
+    panel : DataPanel
+        In which rows that were seen are looked up.
+    source : str or None
+        Column that copies of one original share, compared where both panels have it.
+
+    Examples
+    --------
+    >>> from workbench import DataPanel
+    >>> panel = DataPanel({"of": ["a", "a", "b", None]}, origin="rows")
+    >>> kin_of(panel, {"rows/0"}, panel, "of").tolist(), kin_of(panel, {"rows/0"}, panel, None).tolist()
+    ([True, True, False, False], [True, False, False, False])
+    """
+
+    def were_seen(some: DataPanel) -> pa.Array:
+        keys = some.key.to_arrow()
+        return pc.is_in(keys, value_set=pa.array(sorted(seen), keys.type))
+
+    found = were_seen(rows)
+    if source is not None and source in panel.columns and source in rows.columns:
+        originals = originals_of(panel, source)
+        told = _as(originals_of(rows, source), originals.type, source, "rows")
+        found = pc.or_(found, pc.is_in(told, value_set=originals.filter(were_seen(panel)).drop_null()))
+    return np.asarray(found.to_numpy(zero_copy_only=False), np.bool_)
+
+
+def check_copies(rows: DataPanel, seen: Set[str], panel: DataPanel, source: str | None) -> None:
+    """Raise OverlapError if rows that no model has seen are copies of rows that one has; see `kin_of`."""
+    kin = rows[kin_of(rows, seen, panel, source)].key.to_list()
+    copies = [key for key in kin if key not in seen]
+    if copies:
+        raise OverlapError(
+            f"Models must be compared on rows that they have not seen, and {len(copies):,} of these {len(rows):,} "
+            f"share their '{source}' with rows that one was trained or chosen on, {', '.join(copies[:3])} among them. Give "
+            "other rows, or say `seen_rows_too=True`."
+        )
 
 
 def originals_of(panel: DataPanel, source: str) -> pa.Array:

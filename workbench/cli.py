@@ -63,12 +63,13 @@ def compare(
     rows: Annotated[str | None, typer.Option(help="Which rows: \"split == 'test'\". Else all not trained on.")] = None,
     slices: Annotated[str | None, typer.Option(help="Column: one slice for each of its values.")] = None,
     irrelevant: Annotated[str | None, typer.Option(help="Column of masks of what must not matter.")] = None,
+    source: Annotated[str | None, typer.Option(help="Column that copies of one original share.")] = None,
     report: Annotated[Path | None, typer.Option(help="Write a page with pictures here.")] = None,
     trust: Trust = None,
 ) -> None:
     """Compare two models of a workbench on rows that neither was trained on."""
     _check_writable(report)
-    found = _opened(directory, trust).compare(before, after, rows, slices=slices, irrelevant=irrelevant)
+    found = _opened(directory, trust).compare(before, after, rows, slices=slices, irrelevant=irrelevant, source=source)
     typer.echo(found)
     if report is not None:
         typer.echo(f"The report: {found.report(report)}")

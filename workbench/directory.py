@@ -28,6 +28,7 @@ from torch import Tensor, nn
 from columns.manifest import CURRENT
 
 from . import storage
+from .apart import check_copies, kin_of
 from .classifier import Classifier
 from .errors import NotHereError, PanelError, RunFileError, WorkbenchError
 from .feedback import Feedback
@@ -210,7 +211,9 @@ class Workbench:
         start = self.classifier(model)
         return finetune(start, self.rows(rows), self.feedback, name=name, folder=self.path / "runs", **settings)
 
-    def compare(self, before: Model, after: Model, rows: Rows = None, **settings: Any) -> Comparison:
+    def compare(
+        self, before: Model, after: Model, rows: Rows = None, *, source: str | None = None, **settings: Any
+    ) -> Comparison:
         """Compare two models on rows of the panel; see `workbench.compare`.
 
         Parameters
@@ -219,14 +222,25 @@ class Workbench:
             As for `fit`.
         rows : DataPanel, str or None
             As for `fit`; None are those that neither was trained on, nor what they came from.
+        source : str, optional
+            Column of the panel that copies of one original share: copies of what was trained on are not judged by
+            either. If left out, that of the runs that are compared, where they were given one.
         **settings
             As for `workbench.compare`. Where ``irrelevant=`` is left out and the judged rows have marks in the log,
             these are taken.
+
+        Raises
+        ------
+        OverlapError
+            If rows share their original with one that a model has seen. Else as for `workbench.compare`.
         """
         from .comparison import compare
 
         first, second = self._made(before), self._made(after)
-        judged = self.unseen(first, second) if rows is None else self.rows(rows)
+        judged = self.unseen(first, second, source=source) if rows is None else self.rows(rows)
+        if rows is not None and not settings.get("seen_rows_too"):
+            made = [first, second]
+            check_copies(judged, self._seen(made), self.panel if self.has_panel else judged, source or _source_of(made))
         if settings.get("irrelevant") is None:
             on = self.classifier(first).on
             said = self.feedback.regions(column=on) if self.has_feedback else {}
@@ -277,17 +291,22 @@ class Workbench:
         """Return the rows that are meant by themselves, by a condition, or by nothing: all."""
         return self.panel if rows is None else self.panel.where(rows) if isinstance(rows, str) else rows
 
-    def unseen(self, *models: Model) -> DataPanel:
-        """Return the rows of the panel that none of some models, nor what they came from, was trained or chosen on."""
-        seen = frozenset().union(*(seen_by(self._made(model), self.runs.path) for model in models))
-        panel = self.panel
-        kept = [key for key in panel.key.to_list() if key not in seen]
-        if not kept:
+    def unseen(self, *models: Model, source: str | None = None) -> DataPanel:
+        """Return the rows of the panel that none of some models, nor what they came from, was trained or chosen on.
+
+        Nor copies of these; `source` as for `compare`.
+        """
+        panel, made = self.panel, [self._made(model) for model in models]
+        kept: DataPanel = panel[~kin_of(panel, self._seen(made), panel, source or _source_of(made))]
+        if not len(kept):
             raise PanelError(
                 "Models are compared on rows that they were not trained on, and there are none in the panel; say which "
                 "rows to use all the same."
             )
-        return panel.at_keys(kept)
+        return kept
+
+    def _seen(self, made: Sequence[Classifier | Run]) -> frozenset[str]:
+        return frozenset().union(*(seen_by(one, self.runs.path) for one in made))
 
     def _made(self, model: Model) -> Classifier | Run:
         """Return the run or the classifier that is meant."""
@@ -316,3 +335,9 @@ class Workbench:
 
     def __repr__(self) -> str:
         return f"Workbench('{self.path}')\n{self.status()}"
+
+
+def _source_of(made: Sequence[Classifier | Run]) -> str | None:
+    """Return the column by which one of some runs was told copies of one original."""
+    told = (run.record.call.get("source") for run in made if isinstance(run, Run))
+    return next((str(one["value"]) for one in told if isinstance(one, dict) and one.get("value")), None)

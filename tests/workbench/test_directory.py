@@ -102,6 +102,24 @@ def test_models_are_compared_on_rows_that_none_was_trained_on(bench):
         bench.compare("fooled", whole)
 
 
+def test_copies_of_what_was_trained_on_are_not_judged_by(tmp_path):
+    """Each picture is there twice; a model that has seen one of the two is not judged on the other."""
+    found = Workbench.open(tmp_path / "bench", author="ada")
+    panel = toy()
+    panel["of"] = [f"picture {row // 2}" for row in range(160)]
+    panel["half"] = ["train" if row < 100 and row % 2 == 0 else "test" for row in range(160)]
+    found.panel = panel
+    brief = {"steps": 2, "batch_size": 32, "progress": False}
+    fooled = found.fit(net(), "half == 'train'", name="fooled", **brief)
+    assert len(found.compare("fooled", "fooled").panel) == 110, "nobody has said that there are copies"
+    assert len(found.compare("fooled", "fooled", source="of").panel) == 60
+    obeys = found.finetune(fooled, "half == 'train'", irrelevant="corner", source="of", name="obeys", **brief)
+    assert found.unseen("fooled", "obeys").key.to_list() == panel[100:].key.to_list()
+    with pytest.raises(wb.errors.OverlapError, match="50 of these 110 share their 'of' with rows that one was trained"):
+        found.compare(fooled, obeys, "half == 'test'")
+    assert len(found.compare(fooled, obeys, "half == 'test'", seen_rows_too=True).panel) == 110
+
+
 @pytest.mark.parametrize("name", ["fooled", "obeys"])
 def test_a_run_is_done_again_with_identical_weights(bench, name):
     again = Workbench.open(bench.path).replay(name)
