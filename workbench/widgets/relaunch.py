@@ -89,6 +89,8 @@ class Relaunch:
 
     Attributes
     ----------
+    panel : DataPanel
+        Of the view. May be set anew, as columns are added to it, with the same rows.
     model : Classifier
         That the next training starts from; `keep` sets it.
 
@@ -234,13 +236,15 @@ class Relaunch:
 
     def _compare(self, task: Task, found: Relaunched, sides: Sides) -> str:
         """Compare before and after, tell it, and return what must be said of it."""
-        rows, asked = len(sides.judged), task.asked
+        # As the panel is now: slices may speak of columns that the view has added since.
+        judged = self.panel[sides.judged_rows] if (sides.judged_rows >= 0).all() else sides.judged
+        rows, asked = len(judged), task.asked
         if not rows:
             return " There are no other rows to judge it by."
         task.say(0, 2 * rows, f"Comparing before and after on {rows:,} rows.")
         # `compare` finds these again: columns of one expression share what was computed.
         for number, model in enumerate((found.before, found.run.model)):
-            answers = predict(sides.judged[[model.on]], model)["prediction"]
+            answers = predict(judged[[model.on]], model)["prediction"]
             for start in range(0, rows, _PIECE):
                 if task.asked > asked:
                     return " It was stopped before it was compared."
@@ -249,12 +253,12 @@ class Relaunch:
         told = ""
         how: dict[str, Any] = {
             "label": self.label, "slices": list(self.slices()), "runs": self._runs,
-            "irrelevant": self._marks_of(sides.judged),
+            "irrelevant": self._marks_of(judged),
         }  # fmt: skip
         try:
-            comparison = compare(sides.judged, found.before, found.run, **how)
+            comparison = compare(judged, found.before, found.run, **how)
         except OverlapError:
-            comparison = compare(sides.judged, found.before, found.run, seen_rows_too=True, **how)
+            comparison = compare(judged, found.before, found.run, seen_rows_too=True, **how)
             told = " One of them has seen rows that they are judged by, so that its figures are flattered."
         changes = np.array(comparison.panel["change"].to_list(), dtype=object)
         there = sides.judged_rows >= 0

@@ -223,6 +223,15 @@ def test_a_training_streams_its_steps_and_tells_what_it_fixed(panel, model, mark
     assert all(torch.equal(one, other) for one, other in zip(before, model.module.parameters(), strict=True))
 
 
+def test_slices_may_speak_of_columns_that_the_view_has_added_since(panel, model, marked, jobs, seen):
+    relaunch = Relaunch(panel, model, marked, jobs, slices=lambda: [wb.Slice("first", "cluster == 0")])
+    jobs.wait(relaunch.start(SHORT), 120)
+    assert of(seen, "compared") == []
+    relaunch.panel = panel.assign(cluster=[row % 4 for row in range(120)])
+    jobs.wait(relaunch.start(SHORT), 120)
+    assert [one["size"] for one in of(seen, "compared")[0]["slices"]] == [10]
+
+
 def test_it_is_the_fine_tune_of_the_command_to_the_last_bit(panel, model, marked, jobs):
     relaunch = Relaunch(panel, model, marked, jobs)
     job = relaunch.start(SHORT)
