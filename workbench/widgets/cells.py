@@ -6,8 +6,7 @@ import datetime
 import itertools
 import math
 import reprlib
-import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -17,8 +16,9 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
-from columns import Column, ColumnError, RowError, RowsFailedWarning
-from columns.asking import compute_columns, row_errors
+from columns import Column, ColumnError, RowError
+from columns.asking import row_errors
+from columns.evaluate import evaluate
 from columns.expression import Map, Node, Source, Take, walk
 from columns.values import ArrowValues, DenseValues, ImageValues, Values
 
@@ -32,6 +32,7 @@ _POINTS = 64  # numbers of a spark
 _EXACT = 1 << 53  # whole numbers beyond this are others in JavaScript
 _DIGITS = 400  # bits of a whole number that is written out
 _PARTS = 20  # of a list or a mapping
+_LOOKS = 64
 
 
 class _Words(reprlib.Repr):
@@ -84,10 +85,11 @@ def cells_of(column: Column, rows: Sequence[int] | NDArray[np.integer], *, compu
     >>> short, long["length"], null
     ('<b>', 999, None)
     """
-    return _cells(column[np.asarray(rows, np.int64)], compute)
+    # Each look at a part costs as much as reading a few rows: a page is taken apart into 64 parts at most.
+    return _cells(column[np.asarray(rows, np.int64)], compute, max(1, len(rows) // _LOOKS))
 
 
-def _cells(column: Column, compute: bool) -> list[Any]:
+def _cells(column: Column, compute: bool, least: int) -> list[Any]:
     rows = len(column)
     if not rows:
         return []
@@ -95,29 +97,25 @@ def _cells(column: Column, compute: bool) -> list[Any]:
         return _told(column)
     if column.kind in ("file", "image") and not any(isinstance(n, Map) for n in walk([column.node])):
         return _names(column)
-    if rows == 1 or not _partly(column):
+    if rows <= least or all(n.memo is None for n in walk([column.node])):
         return [dict(LAZY) for _ in range(rows)]
-    # Not all is there, but perhaps a part.
-    return _cells(column[: rows // 2], compute) + _cells(column[rows // 2 :], compute)
-
-
-def _partly(column: Column) -> bool:
-    """Whether any row may be there: nothing is if no function has run for this column yet."""
-    return any(n.memo is not None for n in walk([column.node]))
+    # Not all is there, but a function has run on some rows.
+    half = rows // 2
+    return _cells(column[:half], compute, least) + _cells(column[half:], compute, least)
 
 
 def _told(column: Column) -> list[Any]:
     """Cells of rows that are computed now, if they were not."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", RowsFailedWarning)
-        try:
-            failures = row_errors(compute_columns([column], on_error="null").failures, [column])
-            values = column.values(on_error="null")
-        except ColumnError as error:  # of the column as a whole: none of its rows can be told
-            return [_failed(error)] * len(column)
-    told = _of_values(column, values)
+    try:
+        found = evaluate([(column.node, column.selection)], stop=False)
+        failures = row_errors(found.failures, [column])
+    except ColumnError as error:  # of the column as a whole: none of its rows can be told
+        return [_failed(error)] * len(column)
+    if found.stopped:
+        return [_failed(failures[0])] * len(column)
+    told = _of_values(column, found.values[0])
     for failure in failures:
-        if failure.row is not None and told[failure.row] is None:
+        if failure.row is not None:
             told[failure.row] = _failed(failure)
     return told
 
@@ -150,14 +148,14 @@ def _of_values(column: Column, values: Values) -> list[Any]:
     if isinstance(values, ArrowValues):
         return _of_arrow(values.array)
     if isinstance(values, DenseValues):
+        if column.kind == "prediction" and column.spec.classes and values.data.ndim == 2:
+            told = _predictions(values.data, column.spec.classes, column.spec.unit != "probabilities")
+        elif isinstance(values, ImageValues):
+            told = [f"picture, {values.data.shape[2]} × {values.data.shape[1]}"] * len(values)
+        else:
+            told = _tensors(values.data)
         valid = values.valid()
-        there = np.ones(len(values), np.bool_) if valid is None else valid
-        tell: Callable[[NDArray[Any]], Any] = _tensor
-        if isinstance(values, ImageValues):
-            tell = _picture
-        elif column.kind == "prediction" and column.spec.classes:
-            tell = _predictions(column)
-        return [tell(row) if ok else None for row, ok in zip(values.data, there, strict=True)]
+        return told if valid is None else [cell if ok else None for cell, ok in zip(told, valid, strict=True)]
     return [short(row) for row in values.rows()]
 
 
@@ -197,58 +195,58 @@ def _nested(scalar: pa.Scalar) -> Any:
     if isinstance(scalar, (pa.ListScalar, pa.LargeListScalar, pa.FixedSizeListScalar)):
         some = scalar.values
         if pa.types.is_integer(some.type) or pa.types.is_floating(some.type):
-            return _spark(np.asarray(some.to_numpy(zero_copy_only=False), np.float64))
+            return _sparks(np.asarray(some.to_numpy(zero_copy_only=False), np.float64)[None])[0]
         return short([part.as_py() for part in some[: _PARTS + 1]])
     return short(scalar.as_py())
 
 
-def _picture(row: NDArray[np.uint8]) -> str:
-    return f"picture, {row.shape[1]} × {row.shape[0]}"
+def _predictions(scores: NDArray[Any], classes: Sequence[str], logits: bool) -> list[Any]:
+    names = [plain_text(name, _LONGEST) for name in classes]
+    z = scores.astype(np.float64)
+    lost = np.isnan(z).any(axis=1) | (
+        z.shape[1] != len(names)
+    )  # of another width: null alone, whose width nobody knows
+    if z.shape[1] != len(names):
+        z = np.zeros((len(z), len(names)))
+    order = np.argsort(-z, axis=1, kind="stable")[:, :_TOP]
+    with np.errstate(all="ignore"):
+        p = np.exp(z - z.max(axis=1, keepdims=True)) if logits else z
+        p = p / p.sum(axis=1, keepdims=True) if logits else p
+    likely = np.take_along_axis(p, order, axis=1).round(6)
+    told: list[Any] = []
+    for numbers, chances, nothing in zip(order.tolist(), likely.tolist(), lost.tolist(), strict=True):
+        top = [[names[number], _number(chance)] for number, chance in zip(numbers, chances, strict=True)]
+        told.append({"label": None, "top": []} if nothing or not top else {"label": top[0][0], "top": top})
+    return told
 
 
-def _predictions(column: Column) -> Callable[[NDArray[Any]], Any]:
-    """Return what tells a row of class scores."""
-    classes = column.spec.classes or ()
-    logits = column.spec.unit != "probabilities"
-
-    def tell(scores: NDArray[Any]) -> dict[str, Any]:
-        z = scores.astype(np.float64).reshape(-1)
-        if not len(z) or np.isnan(z).any():
-            return {"label": None, "top": []}
-        order = np.argsort(-z, kind="stable")[:_TOP]
-        with np.errstate(all="ignore"):
-            p = np.exp(z - z.max()) if logits else z
-            p = p / p.sum() if logits else p
-        top = [[_class(classes, n), _number(round(float(p[n]), 6))] for n in order.tolist()]
-        return {"label": top[0][0], "top": top}
-
-    return tell
+def _tensors(rows: NDArray[Any]) -> list[Any]:
+    """Cells of arrays of one shape: numbers, sparks of vectors, and what share of a mask is marked."""
+    shape = " × ".join(map(str, rows.shape[1:]))
+    if rows.ndim == 1:
+        return [short(value) for value in rows.tolist()]
+    if rows.dtype == np.bool_ and rows[0:1].size:
+        shares = rows.reshape(len(rows), -1).mean(axis=1)
+        return [f"{100 * share:.3g} % of {shape} marked" for share in shares.tolist()]
+    if rows.dtype.kind not in "iufb":
+        return [f"{rows.dtype}, {shape}"] * len(rows)
+    return _sparks(rows.reshape(len(rows), int(np.prod(rows.shape[1:]))))
 
 
-def _class(classes: Sequence[str], number: int) -> str:
-    return plain_text(classes[number] if number < len(classes) else str(number), _LONGEST)
-
-
-def _tensor(row: NDArray[Any]) -> Any:
-    if row.ndim == 0:
-        return short(row.item())
-    if row.dtype == np.bool_ and row.size:
-        share = np.count_nonzero(row) / row.size
-        return f"{100 * share:.3g} % of {' × '.join(map(str, row.shape))} marked"
-    if row.dtype.kind not in "iufb":
-        return f"{row.dtype} {' × '.join(map(str, row.shape))}"
-    return _spark(row.reshape(-1))
-
-
-def _spark(numbers: NDArray[Any]) -> dict[str, Any]:
-    """At most 64 numbers that have the shape of a vector; None where one is not finite."""
-    size = len(numbers)
-    points = numbers.astype(np.float64)
-    if size > _POINTS:
-        with np.errstate(all="ignore"):
+def _sparks(rows: NDArray[Any]) -> list[Any]:
+    """At most 64 numbers that have the shape of each vector; None where one is not finite."""
+    size = rows.shape[1]
+    points = rows.astype(np.float64)
+    with np.errstate(all="ignore"):
+        if size > _POINTS:
             starts = np.linspace(0, size, _POINTS, endpoint=False).astype(np.int64)
-            points = np.add.reduceat(points, starts) / np.diff(starts, append=size)
-    return {"spark": [float(f"{x:.4g}") if math.isfinite(x) else None for x in points.tolist()], "of": size}
+            points = np.add.reduceat(points, starts, axis=1) / np.diff(starts, append=size)
+        # Four digits are as many as anybody sees, and make a page small.
+        unit = 10.0 ** (3 - np.floor(np.log10(np.abs(points))))
+        rounded = np.where(points == 0, 0.0, np.rint(points * unit) / unit)
+    # What is too small or too great to be rounded stays as it is.
+    points = np.where(np.isfinite(rounded), rounded, points)
+    return [{"spark": [x if math.isfinite(x) else None for x in row], "of": size} for row in points.tolist()]
 
 
 def short(value: Any) -> Any:
@@ -262,7 +260,7 @@ def short(value: Any) -> Any:
     if value is None or isinstance(value, bool):
         return value
     if isinstance(value, (np.generic, np.ndarray)):
-        return _tensor(np.asarray(value)) if isinstance(value, np.ndarray) else short(value.item())
+        return _tensors(value[None])[0] if isinstance(value, np.ndarray) else short(value.item())
     if isinstance(value, int):
         return _whole(int(value))
     if isinstance(value, float):
@@ -271,10 +269,9 @@ def short(value: Any) -> Any:
         return _text(value)
     if isinstance(value, (bytes, bytearray, memoryview)):
         return f"{len(value):,} bytes"
-    if isinstance(value, torch.Tensor):
-        if value.dtype == torch.bfloat16:
-            value = value.float()
-        return _tensor(value.detach().cpu().numpy())
+    if isinstance(value, torch.Tensor) and value.layout == torch.strided and not value.is_quantized:
+        dense = value.detach().cpu().resolve_conj().resolve_neg()
+        return _tensors((dense.float() if dense.dtype == torch.bfloat16 else dense).numpy()[None])[0]
     if isinstance(value, Image.Image):
         return f"picture, {value.width} × {value.height}"
     if isinstance(value, (datetime.date, datetime.time)):

@@ -92,6 +92,18 @@ def test_vectors_are_sparks():
     assert told(wb.ObjectColumn([torch.ones(2, dtype=torch.bfloat16)])) == [{"spark": [1.0, 1.0], "of": 2}]
 
 
+def test_tensors_of_any_make_are_told():
+    odd = [
+        torch.ones(3).to_sparse(),
+        torch.ones(2, dtype=torch.complex64).conj(),
+        torch.tensor(2.5, requires_grad=True),
+    ]
+    sparse, complex_, one = told(wb.ObjectColumn([*odd]))
+    assert sparse.startswith("tensor(")
+    assert (complex_, one) == ("complex64, 2", 2.5)
+    assert told(np.array([[1e-320, 12345678.0, 0.123456, -0.0]]))[0]["spark"] == [1e-320, 12350000.0, 0.1235, 0.0]
+
+
 def test_masks_tell_how_much_of_them_is_marked():
     mask = np.zeros((2, 4, 5), bool)
     mask[0, :2] = True
