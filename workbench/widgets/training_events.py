@@ -86,7 +86,7 @@ def change_event(comparison: Comparison) -> Event:
         "slices": [
             {
                 "name": one.name,
-                "size": one.rows,
+                "rows": one.rows,
                 "before": _finite(one.before.accuracy),
                 "after": _finite(one.after.accuracy),
                 "low": None if one.difference is None else _finite(one.difference.low),

@@ -229,7 +229,7 @@ def test_slices_may_speak_of_columns_that_the_view_has_added_since(panel, model,
     assert of(seen, "compared") == []
     relaunch.panel = panel.assign(cluster=[row % 4 for row in range(120)])
     jobs.wait(relaunch.start(SHORT), 120)
-    assert [one["size"] for one in of(seen, "compared")[0]["slices"]] == [10]
+    assert [one["rows"] for one in of(seen, "compared")[0]["slices"]] == [10]
 
 
 def test_it_is_the_fine_tune_of_the_command_to_the_last_bit(panel, model, marked, jobs):
