@@ -133,8 +133,8 @@ def check_copies(rows: DataPanel, seen: Set[str], panel: DataPanel, source: str 
     if copies:
         raise OverlapError(
             f"Models must be compared on rows that they have not seen, and {len(copies):,} of these {len(rows):,} "
-            f"share their '{source}' with rows that one was trained or chosen on, {', '.join(copies[:3])} among them. Give "
-            "other rows, or say `seen_rows_too=True`."
+            f"share their '{source}' with rows that one was trained or chosen on, {', '.join(copies[:3])} among them. "
+            "Give other rows, or say `seen_rows_too=True`."
         )
 
 

@@ -196,7 +196,7 @@ def finetune(
     PanelError
         If labels are not a category with the classifier's classes, or there is no such column.
     FeedbackError
-        If marks of a log cannot be merged, or are not of the size of their rows.
+        If marks of a log cannot be merged, are not of the size of their rows, or contradict each other.
 
     Warns
     -----

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from columns import Column
 
 from .classifier import Classifier
-from .errors import RunError
+from .errors import FeedbackError, RunError
 from .feedback.merging import label_rule
 from .infer import as_column
 from .panel_draw import Log, Marks, PanelDraw, given_marks, labels_of, logged_marks
@@ -61,12 +61,13 @@ class Said:
         PanelError
             If labels are not a category with the classifier's classes.
         FeedbackError
-            If marks of the log cannot be merged, or are not of the size of their rows.
+            If marks of the log cannot be merged, are not of the size of their rows, or contradict each other.
         """
         labels = panel[self.label]
         if self.log is not None:
             labels = self.log.labels(panel, label=self.label, rule=label_rule(self.rule))
         marks = {name: found for name in ROLES if (found := self._marks(panel, name, elsewhere)) is not None}
+        self._check_contrary(panel)
         marked = {name: found for name, found in marks.items() if elsewhere or any(map(len, found.rows()))}
         if not marked and not elsewhere and not len(self.corrected(panel)):
             raise RunError(self._nothing_said(bool(marks)))
@@ -94,6 +95,23 @@ class Said:
         if elsewhere and (not isinstance(given, str) or given not in panel):
             return None
         return given_marks(panel, given, name)
+
+    def _check_contrary(self, panel: DataPanel) -> None:
+        """Raise if the log says of a place that it must not matter, and that it should.
+
+        `Feedback.mark` refuses to write that at once; said one after the other, or by two people, no rule merges it.
+        """
+        against, forth = (self._regions.get(name, {}) for name in ROLES)
+        here = (against.keys() & forth.keys()).intersection(panel.key.to_list()) if against and forth else ()
+        contrary = [key for key in here if against[key].same_extent(forth[key]) and (against[key] & forth[key]).size]
+        if contrary:
+            key = min(contrary)
+            raise FeedbackError(
+                f"No part of a row can be both irrelevant and relevant, as the log says of {len(contrary):,} of these "
+                f"rows; of '{key}', {(against[key] & forth[key]).size} of {against[key].extent}. Mark both parts anew, "
+                "feedback.mark(key, irrelevant=…, relevant=…), or take one of them back: feedback.records(key=key) has "
+                "their numbers, for feedback.undo."
+            )
 
     def _nothing_said(self, there: bool) -> str:
         """Say what is missing, and what there is instead."""

@@ -101,6 +101,18 @@ def test_several_authors_are_merged_by_the_rule(train, model, log):
         finetune(model, train, log, rule="loudest", **SHORT)
 
 
+def test_a_place_that_must_not_matter_and_should_is_told_with_the_way_out(train, model, log):
+    key, masks = train.key.to_list()[0], np.zeros((2, 28, 28), bool)
+    masks[0, :4, :4], masks[1, 2:6, 2:6] = True, True
+    log.mark(key, irrelevant=masks[0])
+    log.mark(key, relevant=masks[1], author="bob")
+    with pytest.raises(FeedbackError, match=f"says of 1 of these rows; of '{key}', 4 of 28×28 pixels. Mark both"):
+        finetune(model, train, log, **SHORT)
+    log.mark(key, relevant=masks[1] & ~masks[0], author="bob")
+    with pytest.warns(UnguardedWarning):
+        finetune(model, train, log, **SHORT)
+
+
 @pytest.mark.parametrize("rule", ["union", "intersection", "majority"])
 def test_a_rule_that_labels_have_not_merges_the_regions_and_takes_the_last_label(rule, train, model, log):
     masks = train["swatch"]
@@ -355,7 +367,7 @@ def test_masks_in_any_sequence_are_kept_for_a_replay(train, model, tmp_path, of)
 
 def test_a_log_is_read_once_for_each_role(train, model, log, monkeypatch):
     say(log, train, train["swatch"])
-    log.mark(train.key.to_list()[0], relevant=np.ones((28, 28), bool))
+    log.mark(train.key.to_list()[0], relevant=ImageRegion.box(8, 8, 12, 12, size=(28, 28)))
     asked = []
     read = Feedback.regions
     monkeypatch.setattr(Feedback, "regions", lambda *a, **k: asked.append(a[1]) or read(*a, **k))
