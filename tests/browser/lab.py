@@ -81,6 +81,10 @@ EXECUTE = """async ([code, expression]) => {
   return said;
 }"""
 
+START = """code => {
+  window.jupyterapp.shell.currentWidget.sessionContext.session.kernel.requestExecute({code, store_history: false});
+}"""
+
 # Arrays and numpy numbers as lists and numbers, anything else as its repr.
 VALUE = (
     "__import__('json').dumps(({expression}), default=lambda it: it.tolist() if hasattr(it, 'tolist') else repr(it))"
@@ -199,13 +203,20 @@ class Notebook:
         """Run code in the kernel, outside of any cell, and give what it printed."""
         return self._execute(code, None)["text"]
 
+    def start(self, code):
+        """Begin to run code in the kernel, as a long cell is, and go on."""
+        self.page.evaluate(START, code)
+
     def value(self, expression):
         """Value of a Python expression in the kernel, through JSON; arrays come as lists."""
         said = self._execute("", VALUE.format(expression=expression))
         return json.loads(ast.literal_eval(said["value"]))
 
     def until(self, expression, wanted, *, within=15.0):
-        """Ask the kernel for an expression until it is `wanted` (a value, or a condition on it), and give it."""
+        """Ask the kernel for an expression until it is `wanted` (a value, or a condition on it), and give it.
+
+        Asking once will not do: JupyterLab has a widget's messages handled by a thread beside that of the cells.
+        """
         holds = wanted if callable(wanted) else lambda value: value == wanted
         return wait_until(lambda: self.value(expression), holds, within=within)
 

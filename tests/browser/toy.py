@@ -34,7 +34,9 @@ class Toy(anywidget.AnyWidget):
       const show = () => { count.textContent = `Count ${model.get("count")}`; };
       const hear = (message, buffers) => {
         const bytes = buffers.map(b => [...new Uint8Array(b.buffer, b.byteOffset, b.byteLength)]);
-        if (message.id === undefined) heard.textContent += `${message.event} ${bytes.map(b => b.join(" "))};`;
+        const to = message.id === undefined ? heard : reply, name = to === heard ? "messages" : "replies";
+        to.dataset[name] = Number(to.dataset[name] ?? 0) + 1;
+        if (to === heard) heard.textContent += `${message.event} ${bytes.map(b => b.join(" "))};`;
         else reply.textContent = `${message.ok.sum}: ${bytes[0].slice(0, 3)} .. ${String.fromCharCode(...bytes[1])}`;
       };
       count.onclick = () => {
@@ -55,17 +57,19 @@ class Toy(anywidget.AnyWidget):
 
     def __init__(self, **traits):
         super().__init__(**traits)
+        self.answered_by = None  # name of the thread that answered last
         self.on_msg(self._answer)
 
     def _answer(self, _widget, message, buffers):
         self.send(*answer(message, buffers))
+        self.answered_by = threading.current_thread().name
 
     def tell_from_a_thread(self, times=1):
         """Send messages, and set a trait, from a thread that has no cell."""
 
         def tell():
             for number in range(times):
-                self.send({"event": f"told-{number}"}, [bytes([number, 255])])
+                self.send({"event": f"told-{number}"}, [bytes([number % 256, 255])])
             self.count = 100
 
         thread = threading.Thread(target=tell)
