@@ -313,3 +313,15 @@ def test_spans_that_are_none_are_refused_and_nothing_is_added(log, tmp_path, tex
     with pytest.raises(FeedbackError, match=words):
         log.import_spans(tmp_path / "spans.json")
     assert log.version == 0
+
+
+def test_what_is_imported_comes_after_what_is_there_whatever_the_clocks_say(tmp_path):
+    older, log = (Feedback(tmp_path / name, author="ada") for name in ("older.db", "log.db"))
+    older.mark("k", irrelevant=np.array([True, False, False]))
+    (newer,) = log.mark("k", irrelevant=np.array([False, True, False]))
+    older.export_jsonl(tmp_path / "older.jsonl")
+    (added,) = log.import_jsonl(tmp_path / "older.jsonl")
+    assert added.time < newer.time
+    assert log.regions()["k"] == added.region
+    log.undo()
+    assert log.regions()["k"] == newer.region

@@ -43,7 +43,9 @@ class Exchange(Writing):
     def import_jsonl(self, path: Place, *, how: str | None = "imported") -> tuple[Record, ...]:
         """Add the records of a file that `export_jsonl` wrote, or of many such files, one after the other.
 
-        A record that is there already is not added again. Authors and times are kept.
+        A record that is there already is not added again. Authors and times are kept. What counts as the latest is
+        the order of the log, not the time, which is that of somebody's clock: what is added comes after what is there,
+        and takes the place of what the same author said of a row. One `undo` by the author takes it back.
 
         Parameters
         ----------
