@@ -10,8 +10,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-import nbformat
-from nbformat.v4 import new_code_cell, new_notebook
 from playwright.sync_api import expect
 
 from tests.browser.servers import environment, free_port, serve, wait_until
@@ -134,11 +132,7 @@ class Lab:
         """
         self._opened += 1
         name = name or f"notebook-{self._opened}.ipynb"
-        notebook = new_notebook(
-            cells=[new_code_cell(cell.strip()) for cell in cells],
-            metadata={"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}},
-        )
-        nbformat.write(notebook, self.work / name)
+        (self.work / name).write_text(json.dumps(_notebook(cells)), encoding="utf-8")
         opened = Notebook(self, page, name)
         if page.url.startswith(self.address):  # already JupyterLab: a tab more takes 3 s, a page of its own 8 s
             opened.command("docmanager:open", path=name)
@@ -268,6 +262,26 @@ class Notebook:
     def _raise(self, tracebacks):
         if tracebacks:
             raise KernelError("the kernel raised:\n" + "\n".join(tracebacks))
+
+
+def _notebook(cells):
+    # By hand: importing nbformat takes 3 s, in each process that collects tests.
+    return {
+        "nbformat": 4,
+        "nbformat_minor": 5,
+        "metadata": {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}},
+        "cells": [
+            {
+                "cell_type": "code",
+                "id": f"cell-{number}",
+                "metadata": {},
+                "source": cell.strip(),
+                "outputs": [],
+                "execution_count": None,
+            }
+            for number, cell in enumerate(cells)
+        ],
+    }
 
 
 @contextmanager
