@@ -1,9 +1,10 @@
 """The workbench: data, models, slices, feedback, fine-tunes and comparisons in one place.
 
 Begin with `DataPanel`, or with ``datasets.decoy_digits()``. `Classifier` says how a torch module is fed; `predict`
-and `attribute` add lazy columns. `propose` says which rows to look at, `Feedback` keeps what people say of them,
-`propagate` carries a stroke to rows like it, `finetune` obeys, `compare` shows what changed. A `Workbench` keeps all of
-it in a directory; `Loop` asks and trains in rounds. `open` and `save` keep panels as files.
+and `attribute` add lazy columns. `explore` shows a panel in a notebook cell, `annotate` paints on it. `propose` says
+which rows to look at, `Feedback` keeps what people say of them, `propagate` carries a stroke to rows like it,
+`finetune` obeys, `compare` shows what changed. A `Workbench` keeps all of it in a directory; `Loop` asks and trains in
+rounds. `open` and `save` keep panels as files.
 
 Names are read when they are first asked for, so that the import stays light.
 """
@@ -60,6 +61,7 @@ if TYPE_CHECKING:
     from .runs import Replay, Run
     from .slices import Slice
     from .storage import open, save, versions
+    from .widgets import annotate, explore
 
 # The public names, by the module that they are read from.
 _HOME = {
@@ -90,6 +92,7 @@ _HOME = {
     "workbench.runs": ["Replay", "Run"],
     "workbench.slices": ["Slice"],
     "workbench.storage": ["open", "save", "versions"],
+    "workbench.widgets": ["annotate", "explore"],
 }  # fmt: skip
 _MODULES = {"datasets": "workbench.datasets", "losses": "explain.losses"}
 _FOUND_IN = {name: module for module, names in _HOME.items() for name in names}
@@ -136,10 +139,12 @@ __all__ = [
     "UntrustedError",
     "Workbench",
     "WorkbenchError",
+    "annotate",
     "attribute",
     "compare",
     "datasets",
     "explanation_clusters",
+    "explore",
     "figures",
     "finetune",
     "fit",

@@ -1,0 +1,184 @@
+// Facets: how the rows shown are spread over each column; a click or a drag narrows all other views.
+
+import { useRef } from "preact/hooks";
+import { numberWords } from "./cells";
+import { visible } from "./spans";
+import type { Brush, ColumnAbout, Store } from "./store";
+import type { Facet } from "./wire";
+
+/** One block for each column of numbers or categories. */
+export function Facets({ store }: { store: Store }) {
+  const facets = store.facets.value;
+  const waiting = store.about.value.columns.filter((column) => !column.computed && (column.kind === "prediction" || column.facet !== null));
+  return (
+    <aside class="wb-facets" aria-label="Facets" data-testid="facets" data-version={store.shown.value.version}>
+      {facets.map((facet) => (
+        <section key={facet.column} class="wb-facet" aria-label={visible(facet.column)} data-testid={`facet-${facet.column}`}>
+          <h4>
+            <bdi>{visible(facet.column)}</bdi>
+            {store.brushes.value[facet.column] !== undefined && (
+              <button type="button" class="wb-quiet" onClick={() => put(store, facet.column, null)} data-testid={`unbrush-${facet.column}`}>
+                all<span class="wb-hidden"> of {visible(facet.column)}</span>
+              </button>
+            )}
+          </h4>
+          {facet.kind === "bars" ? <BarFacet store={store} facet={facet} /> : <Histogram store={store} facet={facet} />}
+          {facet.null > 0 && <p class="wb-small">{facet.null.toLocaleString("en")} null</p>}
+        </section>
+      ))}
+      {waiting.map((column) => <Waiting key={column.name} store={store} column={column} />)}
+      {store.about.value.can.explain && !store.about.value.columns.some(({ name }) => name === "cluster") && (
+        <section class="wb-facet">
+          <h4>cluster</h4>
+          <button type="button" class="wb-wide" data-testid="cluster" onClick={() => store.attempt(() => store.wire.ask("cluster", {}))}>
+            group by what the model looks at
+          </button>
+        </section>
+      )}
+    </aside>
+  );
+}
+
+/** A column that is not computed yet: nothing runs before somebody wants it. */
+function Waiting({ store, column }: { store: Store; column: ColumnAbout }) {
+  return (
+    <section class="wb-facet">
+      <h4><bdi>{visible(column.name)}</bdi></h4>
+      <button
+        type="button"
+        class="wb-wide"
+        data-testid={`compute-${column.name}`}
+        onClick={() => store.attempt(() => store.wire.ask("compute", { column: column.name }))}
+      >
+        compute {visible(column.name)}
+      </button>
+    </section>
+  );
+}
+
+function BarFacet({ store, facet }: { store: Store; facet: Facet }) {
+  const brush = store.brushes.value[facet.column];
+  const chosen = brush !== undefined && "values" in brush ? brush.values : [];
+  const most = Math.max(1, ...facet.total);
+  return (
+    <ul class="wb-bars-list">
+      {(facet.labels ?? []).map((label, bin) => {
+        const [count, total] = [facet.counts[bin] ?? 0, facet.total[bin] ?? 0];
+        const on = chosen.length === 0 || chosen.includes(label);
+        return (
+          <li key={label}>
+            <button
+              type="button"
+              class={`wb-facet-bar${on ? "" : " wb-off"}`}
+              aria-pressed={chosen.includes(label)}
+              aria-label={`${visible(label)}: ${count} of ${total}`}
+              data-testid={`bar-${facet.column}-${label}`}
+              onClick={(event) => {
+                const others = chosen.filter((other) => other !== label);
+                const several = event.ctrlKey || event.metaKey || event.shiftKey;
+                const next = chosen.includes(label) ? others : several ? [...chosen, label] : [label];
+                put(store, facet.column, next.length === 0 ? null : { values: next });
+              }}
+            >
+              <span class="wb-facet-total" style={{ width: `${(100 * total) / most}%` }} />
+              <span class="wb-facet-count" style={{ width: `${(100 * count) / most}%` }} />
+              <bdi class="wb-facet-name">{visible(label) || "(empty)"}</bdi>
+              <span class="wb-facet-number">{count.toLocaleString("en")}</span>
+            </button>
+          </li>
+        );
+      })}
+    </ul>
+  );
+}
+
+function Histogram({ store, facet }: { store: Store; facet: Facet }) {
+  const box = useRef<SVGSVGElement>(null);
+  const from = useRef<number | null>(null);
+  const edges = facet.edges ?? [0, 1];
+  const bins = facet.counts.length;
+  const most = Math.max(1, ...facet.total);
+  const [low, high] = [edges[0] ?? 0, edges.at(-1) ?? 1];
+  const brush = store.brushes.value[facet.column];
+  const chosen = brush !== undefined && "low" in brush ? brush : null;
+
+  function bin(event: PointerEvent): number {
+    const area = box.current?.getBoundingClientRect();
+    if (area === undefined) return 0;
+    return Math.max(0, Math.min(bins - 1, Math.floor(((event.clientX - area.left) / area.width) * bins)));
+  }
+  function choose(a: number, b: number) {
+    put(store, facet.column, { low: edges[Math.min(a, b)] ?? low, high: edges[Math.max(a, b) + 1] ?? high });
+  }
+
+  const chosenBin = (edge: number) => edges.findIndex((each) => each >= edge - 1e-9 * Math.abs(high - low));
+  return (
+    <div>
+      <svg
+        ref={box}
+        class="wb-histogram"
+        viewBox={`0 0 ${bins} 20`}
+        preserveAspectRatio="none"
+        role="img"
+        aria-label={`${visible(facet.column)} from ${numberWords(low)} to ${numberWords(high)}; drag to choose a range, or use the two boxes`}
+        data-testid={`histogram-${facet.column}`}
+        onPointerDown={(event) => {
+          event.currentTarget.setPointerCapture(event.pointerId);
+          from.current = bin(event);
+          choose(from.current, from.current);
+        }}
+        onPointerMove={(event) => from.current !== null && choose(from.current, bin(event))}
+        onPointerUp={() => (from.current = null)}
+        onPointerCancel={() => (from.current = null)}
+      >
+        {facet.total.map((total, at) => {
+          const inside = chosen === null || ((edges[at] ?? 0) >= chosen.low - 1e-12 && (edges[at + 1] ?? 0) <= chosen.high + 1e-12);
+          const count = facet.counts[at] ?? 0;
+          return (
+            <g key={at} class={inside ? "" : "wb-off"}>
+              <rect class="wb-h-total" x={at + 0.05} width={0.9} y={20 - (20 * total) / most} height={(20 * total) / most} />
+              <rect class="wb-h-count" x={at + 0.05} width={0.9} y={20 - (20 * count) / most} height={(20 * count) / most} />
+            </g>
+          );
+        })}
+      </svg>
+      <p class="wb-range">
+        <Edge store={store} facet={facet} name="from" value={chosen?.low ?? low} bins={[Math.max(0, chosen === null ? 0 : chosenBin(chosen.low)), (chosen === null ? bins : chosenBin(chosen.high)) - 1]} choose={choose} />
+        <Edge store={store} facet={facet} name="to" value={chosen?.high ?? high} bins={[Math.max(0, chosen === null ? 0 : chosenBin(chosen.low)), (chosen === null ? bins : chosenBin(chosen.high)) - 1]} choose={choose} />
+      </p>
+    </div>
+  );
+}
+
+/** One end of a range; the arrow keys move it by a bin, so that no pointer is needed. */
+function Edge({ facet, name, value, bins, choose }: { store: Store; facet: Facet; name: "from" | "to"; value: number; bins: [number, number]; choose: (a: number, b: number) => void }) {
+  const [first, last] = bins;
+  const most = facet.counts.length - 1;
+  return (
+    <span
+      class="wb-edge"
+      role="slider"
+      tabIndex={0}
+      aria-label={`${visible(facet.column)} ${name}`}
+      aria-valuemin={facet.edges?.[0] ?? 0}
+      aria-valuemax={facet.edges?.at(-1) ?? 1}
+      aria-valuenow={value}
+      data-testid={`edge-${facet.column}-${name}`}
+      onKeyDown={(event) => {
+        const step = { ArrowLeft: -1, ArrowDown: -1, ArrowRight: 1, ArrowUp: 1 }[event.key];
+        if (step === undefined) return;
+        event.preventDefault();
+        event.stopPropagation();
+        if (name === "from") choose(Math.max(0, Math.min(last, first + step)), last);
+        else choose(first, Math.max(first, Math.min(most, last + step)));
+      }}
+    >
+      {numberWords(value)}
+    </span>
+  );
+}
+
+function put(store: Store, column: string, brush: Brush | null) {
+  const { [column]: _, ...others } = store.brushes.value;
+  store.brushes.put(brush === null ? others : { ...others, [column]: brush });
+}

@@ -1,0 +1,49 @@
+// Foot: what is selected, what runs, and whether the last stroke is on the disk.
+
+import type { Desk } from "./marks";
+import type { Store } from "./store";
+
+/** The line at the bottom of a view; its height is the same whatever it says. */
+export function Foot({ store, desk }: { store: Store; desk: Desk }) {
+  const selected = store.selection.value.length;
+  const jobs = store.jobs.value.filter((job) => job.state === "running");
+  const over = store.jobs.value.filter((job) => job.state !== "running").at(-1);
+  const saved = store.saved.value;
+  return (
+    <footer class="wb-foot">
+      <span data-testid="selected" data-count={selected}>
+        {selected.toLocaleString("en")} selected
+        {selected > 0 && (
+          <button type="button" class="wb-quiet" title="select nothing (Escape)" onClick={() => store.selection.put(new Uint32Array())}>
+            none
+          </button>
+        )}
+      </span>
+      <span class="wb-foot-jobs" role="status" data-testid="jobs">
+        {jobs.map((job) => (
+          <span key={job.job} class="wb-job">
+            {job.words}
+            {job.of > 0 && <progress max={job.of} value={job.done} aria-label={job.words} />}
+            <button type="button" class="wb-quiet" data-testid="stop" onClick={() => store.attempt(() => store.wire.ask("stop", { job: job.job }))}>
+              stop
+            </button>
+          </span>
+        ))}
+        {jobs.length === 0 && store.busy.value && <span>waiting for the kernel …</span>}
+        {jobs.length === 0 && !store.busy.value && store.notice.value === "" && over !== undefined && over.state !== "done" && <span class="wb-error">{over.words}</span>}
+        {store.notice.value !== "" && (
+          <span class="wb-error" role="alert" data-testid="notice">
+            {store.notice.value}
+            <button type="button" class="wb-quiet" onClick={() => store.say("")}>read</button>
+          </span>
+        )}
+      </span>
+      <span class={`wb-saved wb-saved-${saved.state}`} role="status" data-testid="saved" data-state={saved.state}>
+        {saved.words}
+        {saved.state === "failed" && (
+          <button type="button" onClick={() => desk.retry()} data-testid="retry">try again</button>
+        )}
+      </span>
+    </footer>
+  );
+}

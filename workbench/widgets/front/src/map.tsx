@@ -1,0 +1,218 @@
+// Map: every row a point, by an embedding; colour by any column, pan, zoom, and a lasso that selects.
+
+import { useSignal, useSignalEffect } from "@preact/signals";
+import { useEffect, useRef } from "preact/hooks";
+import createScatterplot from "regl-scatterplot";
+import { numberWords } from "./cells";
+import { CATEGORIES, NOTHING, type Theme, category, ramp } from "./colours";
+import { visible } from "./spans";
+import type { Store } from "./store";
+import { themeOf } from "./theme";
+import { told } from "./wire";
+
+interface ScatterReply {
+  count: number;
+  colours: { kind: "categories" | "numbers"; labels: string[] | null; low: number | null; high: number | null } | null;
+}
+
+type Plot = ReturnType<typeof createScatterplot>;
+
+const NULL_CODE = 255;
+const STEPS = 32; // of a colour scale of numbers
+
+/** The points of all rows; those that the filter leaves are seen. */
+export function MapView({ store }: { store: Store }) {
+  const box = useRef<HTMLDivElement>(null);
+  const plot = useRef<Plot | null>(null);
+  const legend = useSignal<ScatterReply["colours"]>(null);
+  const drawn = useSignal(0);
+  const waiting = useSignal(true);
+  const lasso = useSignal(false);
+  const { columns, data } = store.about.value;
+  const embeddings = columns.filter(({ kind }) => kind === "embedding");
+  const by = store.layout.value.map ?? embeddings[0]?.name ?? null;
+  const colour = store.layout.value.colour;
+
+  useEffect(() => {
+    const element = box.current;
+    if (element === null) return;
+    const canvas = document.createElement("canvas");
+    canvas.setAttribute("aria-label", "map of the rows; the gallery and the table show the same rows to keyboards");
+    canvas.setAttribute("role", "img");
+    element.append(canvas);
+    const made = createScatterplot({
+      canvas, width: element.clientWidth, height: element.clientHeight, pointSize: 3, opacity: 0.8, pointSizeSelected: 2,
+      lassoOnLongPress: true, deselectOnEscape: false,
+      backgroundColor: background(element), lassoLongPressIndicatorParentElement: element,
+    });
+    plot.current = made;
+    made.subscribe("select", ({ points }: { points: number[] | Uint32Array }) => {
+      const rows = Uint32Array.from(points).sort();
+      store.selection.put(rows);
+      if (rows.length === 1) store.focus.put(rows[0] ?? null);
+      lasso.value = false;
+    });
+    made.subscribe("deselect", () => store.selection.put(new Uint32Array()));
+    const watch = new ResizeObserver(() => {
+      if (element.clientWidth > 0) made.set({ width: element.clientWidth, height: element.clientHeight });
+    });
+    watch.observe(element);
+    return () => {
+      watch.disconnect();
+      made.destroy();
+      canvas.remove();
+      plot.current = null;
+    };
+  }, []);
+
+  const placed = by !== null && (columns.find(({ name }) => name === by)?.computed ?? false);
+  useEffect(() => {
+    if (by === null || !placed) return;
+    let here = true;
+    waiting.value = true;
+    const begun = performance.now();
+    store.wire.ask<ScatterReply>("scatter", { by, colour }, "scatter").then(
+      async ({ ok, buffers }) => {
+        const [points, codes] = buffers;
+        if (!here || plot.current === null || points === undefined || codes === undefined) return;
+        legend.value = ok.colours;
+        await plot.current.draw(split(points, codes, ok), { preventFilterReset: false });
+        paint(plot.current, ok, box.current);
+        waiting.value = false;
+        drawn.value = Math.round(performance.now() - begun);
+        filter(store, plot.current);
+        mark(store, plot.current);
+      },
+      (error: unknown) => {
+        waiting.value = false;
+        told(error, store.say);
+      },
+    );
+    return () => {
+      here = false;
+    };
+  }, [by, colour, data, placed]);
+
+  useSignalEffect(() => {
+    void store.shown.value;
+    if (plot.current !== null && drawn.value > 0) filter(store, plot.current);
+  });
+  useSignalEffect(() => {
+    void store.selection.value;
+    if (plot.current !== null && drawn.value > 0) mark(store, plot.current);
+  });
+  useEffect(() => {
+    plot.current?.set({ mouseMode: lasso.value ? "lasso" : "panZoom" });
+  }, [lasso.value]);
+
+  const colourable = columns.filter(({ computed, facet, kind }) => computed && (facet !== null || kind === "prediction"));
+  return (
+    <div class="wb-map" data-testid="map" data-drawn={drawn.value}>
+      <div class="wb-viewbar" role="toolbar" aria-label="Map">
+        <button type="button" aria-pressed={lasso.value} onClick={() => (lasso.value = !lasso.value)} title="draw around points to select them (or hold Shift)" data-testid="lasso">
+          lasso
+        </button>
+        {embeddings.length > 1 && (
+          <select value={by ?? ""} aria-label="places by" onChange={(event) => store.setLayout({ map: event.currentTarget.value })}>
+            {embeddings.map(({ name }) => <option key={name} value={name}>{name}</option>)}
+          </select>
+        )}
+        <label>
+          <span class="wb-small">colour</span>{" "}
+          <select value={colour ?? ""} data-testid="colour" onChange={(event) => store.setLayout({ colour: event.currentTarget.value || null })}>
+            <option value="">none</option>
+            {colourable.map(({ name }) => <option key={name} value={name}>{name}</option>)}
+          </select>
+        </label>
+        <Legend colours={legend.value} element={box.current} />
+      </div>
+      <div ref={box} class="wb-map-canvas" data-testid="map-canvas" />
+      {!placed ? (
+        <p class="wb-map-waiting">
+          <button type="button" class="wb-primary" data-testid="compute-map" onClick={() => store.attempt(() => store.wire.ask("compute", { column: by ?? "" }))}>
+            compute {by} of all rows
+          </button>
+        </p>
+      ) : (
+        waiting.value && <p class="wb-map-waiting" role="status">placing the rows …</p>
+      )}
+    </div>
+  );
+}
+
+function Legend({ colours, element }: { colours: ScatterReply["colours"]; element: Element | null }) {
+  if (colours === null) return null;
+  if (colours.kind === "numbers") {
+    return (
+      <span class="wb-legend">
+        {numberWords(colours.low ?? 0)} <span class="wb-ramp" style={{ background: `linear-gradient(90deg, ${ramp(8).join()})` }} /> {numberWords(colours.high ?? 1)}
+      </span>
+    );
+  }
+  const theme = themeOf(element);
+  return (
+    <span class="wb-legend">
+      {(colours.labels ?? []).slice(0, 24).map((label, code) => (
+        <span key={label} class="wb-legend-item">
+          <i style={{ background: category(code, theme) }} /> <bdi>{visible(label)}</bdi>
+        </span>
+      ))}
+    </span>
+  );
+}
+
+/** Columns of coordinates and codes, as the plot takes them. */
+function split(points: DataView, codes: DataView, { colours, count }: ScatterReply) {
+  const both = new Float32Array(points.buffer.slice(points.byteOffset, points.byteOffset + 8 * count));
+  const code = new Uint8Array(codes.buffer, codes.byteOffset, count);
+  const [x, y, z] = [new Float32Array(count), new Float32Array(count), new Float32Array(count)];
+  const numbers = colours?.kind === "numbers";
+  const nothing = numbers ? 0 : (colours?.labels?.length ?? 0);
+  for (let at = 0; at < count; at++) {
+    x[at] = both[2 * at] as number;
+    y[at] = both[2 * at + 1] as number;
+    const value = code[at] as number;
+    z[at] = value === NULL_CODE ? nothing : numbers ? value / 254 : value;
+  }
+  return { x, y, z };
+}
+
+function paint(plot: Plot, { colours }: ScatterReply, element: Element | null) {
+  const theme: Theme = themeOf(element);
+  if (colours === null) plot.set({ colorBy: null, pointColor: CATEGORIES[theme][0] ?? "#0072b2" });
+  else if (colours.kind === "numbers") plot.set({ colorBy: "valueA", pointColor: ramp(STEPS) });
+  else {
+    const labels = colours.labels ?? [];
+    plot.set({ colorBy: "valueA", pointColor: [...labels.map((_, code) => category(code, theme)), NOTHING[theme]] });
+  }
+}
+
+/** Leaves in sight what the filter and the facets leave. */
+function filter(store: Store, plot: Plot) {
+  const { count, of, version } = store.shown.peek();
+  if (count === of) return void plot.unfilter({ preventEvent: true });
+  store.wire.ask<{ version: number; count: number }>("mask", {}, "mask").then(
+    ({ ok, buffers }) => {
+      const bits = buffers[0];
+      if (bits === undefined || ok.version !== version || plot.get("isDestroyed")) return;
+      const rows = new Uint32Array(ok.count);
+      let at = 0;
+      for (let byte = 0; byte < bits.byteLength; byte++) {
+        const eight = bits.getUint8(byte);
+        for (let bit = 0; eight >> bit !== 0; bit++) if ((eight >> bit) & 1) rows[at++] = 8 * byte + bit;
+      }
+      void plot.filter(rows as never, { preventEvent: true });
+    },
+    (error: unknown) => told(error, store.say),
+  );
+}
+
+function mark(store: Store, plot: Plot) {
+  const rows = store.selection.peek();
+  if (rows.length === 0) plot.deselect({ preventEvent: true });
+  else plot.select(rows as never, { preventEvent: true });
+}
+
+function background(element: Element): [number, number, number, number] {
+  return themeOf(element) === "dark" ? [0.067, 0.078, 0.094, 1] : [1, 1, 1, 1];
+}

@@ -1,0 +1,144 @@
+// Rows of the current order, page by page: what the screen shows is asked for, what has left it is forgotten.
+
+import { type Signal, signal } from "@preact/signals";
+import type { Cell, Reply, RowsReply } from "./wire";
+import type { Store } from "./store";
+import { Superseded, told } from "./wire";
+
+export interface Tile {
+  row: number;
+  mark: number;
+  url: string | null;
+  cells: Record<string, Cell>;
+}
+
+export interface Wish {
+  pictures: { column: string; size: number } | null;
+  cells: string[];
+}
+
+export interface Pages {
+  /** Grows when tiles arrive: who draws by it is drawn again. */
+  arrived: Signal<number>;
+  /** The tile at a place of the order, if it is here. */
+  at(place: number): Tile | undefined;
+  /** Asks for what is missing between two places; earlier wishes that have not begun are dropped. */
+  want(first: number, last: number): void;
+  /** The tile at a place, fetched if it is not here. */
+  reach(place: number): Promise<Tile | undefined>;
+  /** Forgets everything, for another order or other columns. */
+  reset(version: number, wish: Wish): void;
+  /** Asks again for what is here, and shows the old until the new arrives. */
+  refresh(): void;
+  /** The place of a row, if it is in one of the pages here. */
+  placeOf(row: number): number | undefined;
+  close(): void;
+}
+
+const PAGE = 60; // rows of one request: a few screens of a small cell, a part of a large one
+const AT_ONCE = 10; // pages of one request: the kernel gives 600 rows at most
+const MOST = 60; // pages kept
+
+/** Opens a cache of pages for one view of the rows. */
+export function openPages(store: Store, name: string): Pages {
+  const pages = new Map<number, Tile[]>();
+  let asked: { first: number; last: number } | null = null;
+  const arrived = signal(0);
+  let version = -1;
+  let wish: Wish = { pictures: null, cells: [] };
+  let open = true;
+
+  function forget(number: number) {
+    for (const tile of pages.get(number) ?? []) if (tile.url !== null) URL.revokeObjectURL(tile.url);
+    pages.delete(number);
+  }
+
+  async function fetch(first: number, last: number) {
+    const mine = version;
+    asked = { first, last };
+    try {
+      const reply = await store.wire.ask<RowsReply>(
+        "page",
+        { start: first * PAGE, count: (last - first + 1) * PAGE, pictures: wish.pictures, cells: wish.cells },
+        name, // what scrolled past and was not answered yet is not worth an answer
+      );
+      // Of another order, or of columns that are no longer shown: of no use.
+      if (!open || mine !== version || reply.ok.version !== version) return;
+      const tiles = tilesOf(reply);
+      for (let number = first; number <= last; number++) {
+        forget(number);
+        pages.set(number, tiles.slice((number - first) * PAGE, (number - first + 1) * PAGE));
+      }
+      for (const old of [...pages.keys()].slice(0, Math.max(0, pages.size - MOST))) forget(old);
+      asked = null;
+      arrived.value += 1;
+    } catch (error) {
+      if (!(error instanceof Superseded)) asked = null;
+      told(error, store.say);
+    }
+  }
+
+  return {
+    arrived,
+    at: (place) => pages.get(Math.floor(place / PAGE))?.[place % PAGE],
+    want(first, last) {
+      const missing: number[] = [];
+      for (let number = Math.floor(first / PAGE); number <= Math.floor(last / PAGE); number++) {
+        const page = pages.get(number);
+        if (page === undefined) missing.push(number);
+        else {
+          pages.delete(number); // to the end: the last to be forgotten
+          pages.set(number, page);
+        }
+      }
+      const [low, high] = [missing[0], missing.at(-1)];
+      if (low === undefined || high === undefined) return;
+      if (asked !== null && asked.first <= low && asked.last >= high) return;
+      void fetch(low, Math.min(high, low + AT_ONCE - 1));
+    },
+    async reach(place) {
+      if (pages.get(Math.floor(place / PAGE)) === undefined) await fetch(Math.floor(place / PAGE), Math.floor(place / PAGE));
+      return pages.get(Math.floor(place / PAGE))?.[place % PAGE];
+    },
+    reset(next, wanted) {
+      version = next;
+      wish = wanted;
+      asked = null;
+      for (const number of [...pages.keys()]) forget(number);
+      arrived.value += 1;
+    },
+    refresh() {
+      const last = [...pages.keys()].slice(-3); // the screen is among the pages used last
+      for (const number of [...pages.keys()].slice(0, -3)) forget(number);
+      if (last.length > 0) void fetch(Math.min(...last), Math.min(Math.max(...last), Math.min(...last) + AT_ONCE - 1));
+    },
+    placeOf(row) {
+      for (const [number, page] of pages) {
+        const place = page.findIndex((tile) => tile.row === row);
+        if (place >= 0) return number * PAGE + place;
+      }
+      return undefined;
+    },
+    close() {
+      open = false;
+      for (const number of [...pages.keys()]) forget(number);
+    },
+  };
+}
+
+/** Turns a reply into tiles; its pictures become URLs, which whoever holds the tiles gives back. */
+export function tilesOf({ ok, buffers }: Reply<RowsReply>): Tile[] {
+  const data = buffers[0];
+  return ok.rows.map((row, place) => {
+    const type = ok.pictures?.types[place] ?? null;
+    let url: string | null = null;
+    if (type !== null && data !== undefined && ok.pictures !== undefined) {
+      const begin = ok.pictures.offsets[place] ?? 0;
+      const end = ok.pictures.offsets[place + 1] ?? begin;
+      url = URL.createObjectURL(new Blob([data.buffer.slice(data.byteOffset + begin, data.byteOffset + end) as ArrayBuffer], { type }));
+    }
+    const cells: Record<string, Cell> = {};
+    for (const [column, values] of Object.entries(ok.cells)) cells[column] = values[place] ?? null;
+    return { row, mark: ok.marks[place] ?? 0, url, cells };
+  });
+}
