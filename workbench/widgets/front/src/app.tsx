@@ -32,6 +32,7 @@ export function App({ store }: { store: Store }) {
       data-lm-suppress-shortcuts="true"
       onKeyDown={(event) => keys(event, store, desk, root.current)}
     >
+      <div class="wb-grid">
       <Header store={store} />
       <Facets store={store} />
       <div class="wb-main" id="wb-view" role="tabpanel" aria-labelledby={`wb-tab-${view}`}>
@@ -40,6 +41,7 @@ export function App({ store }: { store: Store }) {
       </div>
       <Detail store={store} desk={desk} />
       <Foot store={store} desk={desk} />
+      </div>
     </div>
   );
 }

@@ -11,7 +11,7 @@ export function Facets({ store }: { store: Store }) {
   const facets = store.facets.value;
   const waiting = store.about.value.columns.filter((column) => !column.computed && (column.kind === "prediction" || column.facet !== null));
   return (
-    <aside class="wb-facets" aria-label="Facets" data-testid="facets" data-version={store.shown.value.version}>
+    <aside class={store.open.value === "facets" ? "wb-facets wb-open" : "wb-facets"} aria-label="Facets" data-testid="facets" data-version={store.shown.value.version}>
       {facets.map((facet) => (
         <section key={facet.column} class="wb-facet" aria-label={visible(facet.column)} data-testid={`facet-${facet.column}`}>
           <h4>

@@ -25,6 +25,15 @@ export function Header({ store }: { store: Store }) {
   const changed = draft.value.trim() !== store.filter.value;
   return (
     <header class="wb-header">
+      <button
+        type="button"
+        class="wb-narrow"
+        aria-expanded={store.open.value === "facets"}
+        data-testid="menu-facets"
+        onClick={() => (store.open.value = store.open.value === "facets" ? "" : "facets")}
+      >
+        facets
+      </button>
       <form
         class="wb-filter"
         onSubmit={(event) => {

@@ -104,7 +104,7 @@ export interface Store {
   tool: Signal<Tool>;
   role: Signal<Role>;
   brush: Signal<number>;
-  open: Signal<"" | "slices" | "runs" | "help">;
+  open: Signal<"" | "facets" | "slices" | "runs" | "help">;
   busy: Signal<boolean>;
   notice: Signal<string>;
   say(words: string): void;
@@ -199,7 +199,7 @@ export function openStore(model: Model): Store {
     tool: signal<Tool>("brush"),
     role: signal<Role>("irrelevant"),
     brush: signal(1.5),
-    open: signal<"" | "slices" | "runs" | "help">(""),
+    open: signal<"" | "facets" | "slices" | "runs" | "help">(""),
     busy,
     notice,
     say: (words) => (notice.value = words),
