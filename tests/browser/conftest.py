@@ -120,6 +120,30 @@ def bare(page):
 
 
 @pytest.fixture
+def explore(page):
+    """Call it for an explorer on a bare page: `explore(panel, model, feedback)` (`ExplorerPage`), closed afterwards."""
+    from tests.browser.explorer_page import ExplorerPage  # here: it needs torch
+
+    opened = []
+
+    def open_page(*args, **how):
+        opened.append(ExplorerPage(page, *args, **how))
+        return opened[-1]
+
+    yield open_page
+    for one in opened:
+        one.close()
+
+
+@pytest.fixture
+def log(tmp_path):
+    """A log of feedback in a directory of its own."""
+    import workbench as wb
+
+    return wb.Feedback(tmp_path / "feedback.db", author="ada")
+
+
+@pytest.fixture
 def axe():
     """Call it for the serious violations of accessibility under a selector: `axe(page, ".wb-explorer") == []`."""
     return violations

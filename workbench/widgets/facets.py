@@ -148,7 +148,7 @@ def facet_of(panel: DataPanel, name: str, *, compute: bool = False) -> Facet | N
         codes = array.cast(pa.int8()).fill_null(-1).to_numpy().astype(np.int16)
         return Facet(name, "bars", ("false", "true"), None, codes, of="booleans")
     if pa.types.is_dictionary(kind):
-        return _bars(name, array, by_size=False)
+        return None if _too_long(array.dictionary) else _bars(name, array, by_size=False)
     if pa.types.is_string(kind) or pa.types.is_large_string(kind):
         coded = _few_texts(array)
         return None if coded is None else _bars(name, coded, by_size=True)
@@ -259,8 +259,15 @@ def _few_texts(array: pa.Array) -> pa.DictionaryArray | None:
     distinct = len(coded.dictionary)
     if distinct > _MOST_BARS and (distinct > _MOST_TEXTS or distinct > len(array) // 4):
         return None
-    longest = pc.max(pc.utf8_length(coded.dictionary)).as_py()
-    return None if longest is not None and longest > _LONGEST else coded
+    return None if _too_long(coded.dictionary) else coded
+
+
+def _too_long(texts: pa.Array) -> bool:
+    """Whether one of some texts is too long to be the name of a bar."""
+    if not (pa.types.is_string(texts.type) or pa.types.is_large_string(texts.type)):
+        return False
+    longest = pc.max(pc.utf8_length(texts)).as_py()
+    return longest is not None and longest > _LONGEST
 
 
 def _bars(name: str, array: pa.DictionaryArray, *, by_size: bool) -> Facet:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 __all__ = ["LOOKING"]
 
 _LONGEST_TEXT = 200_000  # characters of a text that is marked in the page
+_STRETCH = 512  # rows whose marks are looked up at once
 
 
 def _page(session: Session, *, start: int, count: int, pictures: dict[str, Any] | None, cells: Sequence[str]) -> Answer:
@@ -50,6 +51,40 @@ def _of_rows(
     small = thumbnails(session.panel[pictures["column"]], rows, pictures["size"])
     told["pictures"] = {"offsets": small.offsets, "types": small.types}
     return told, [small.data]
+
+
+def _place(session: Session, *, row: int) -> Answer:
+    """Say where a row stands in the order shown, so that the page can scroll to what it has never loaded."""
+    session.check_rows([row])
+    with session.lock:
+        return {"version": session.shown.version, "place": session.shown.place_of(row)}, []
+
+
+def _between(session: Session, *, first: int, last: int) -> Answer:
+    """Give the rows of a stretch of the order, as bytes: all that lie between two clicks."""
+    with session.lock:
+        rows = session.shown.rows[min(first, last) : max(first, last) + 1]
+        return {"version": session.shown.version, "count": len(rows)}, [rows.astype("<u4").tobytes()]
+
+
+def _go(session: Session, *, row: int | None, by: str, unmarked: bool) -> Answer:
+    """Say which row comes next, or before; the next that nobody has marked, if that is wished for."""
+    if row is not None:
+        session.check_rows([row])
+    with session.lock:
+        shown = session.shown
+        place = None if row is None else shown.place_of(row)
+        version, rows = shown.version, shown.rows
+    if place is None:  # from a row that is not shown: to the first that is
+        ahead = rows if by == "next" else rows[:0]
+    else:
+        ahead = rows[place + 1 :] if by == "next" else rows[:place][::-1]
+    for start in range(0, len(ahead), _STRETCH):
+        some = ahead[start : start + _STRETCH].tolist()
+        states = session.marking.states(some) if unmarked and session.marking is not None else [0] * len(some)
+        if 0 in states:
+            return {"version": version, "row": some[states.index(0)]}, []
+    return {"version": version, "row": None}, []
 
 
 def _maps(
@@ -141,16 +176,32 @@ def _mask(session: Session) -> Answer:
 
 def _figures(session: Session) -> Answer:
     session.tell_shown()
+    session.audience.joined()
+    return {}, []
+
+
+def _alive(session: Session) -> Answer:
+    """Answer, and so tell a page whose connection has changed that there is still somebody."""
+    return {}, []
+
+
+def _leave(session: Session) -> Answer:
+    session.audience.left()
     return {}, []
 
 
 LOOKING: dict[str, Callable[..., Answer]] = {
     "page": _page,
     "rows": _rows,
+    "place": _place,
+    "between": _between,
+    "go": _go,
     "maps": _maps,
     "detail": _detail,
     "neighbours": _neighbours,
     "scatter": _scatter,
     "mask": _mask,
     "figures": _figures,
+    "alive": _alive,
+    "leave": _leave,
 }

@@ -167,6 +167,23 @@ class Shown:
             self._rows = read_only(rows)
         return self._rows
 
+    def place_of(self, row: int) -> int | None:
+        """Return where a row stands in the order shown; None if it is not shown.
+
+        Examples
+        --------
+        >>> from workbench import DataPanel
+        >>> shown = Shown(DataPanel({"age": [36, 41, 29]}))
+        >>> shown.sort, shown.filter = {"by": "age", "ascending": True}, "age < 40"
+        >>> [shown.place_of(row) for row in (0, 1, 2)]
+        [1, None, 0]
+        """
+        if not self.mask[row]:
+            return None
+        if self._order is None:  # the rows are sorted
+            return int(np.searchsorted(self.rows, row))
+        return int(np.flatnonzero(self.rows == row)[0])
+
     def facet(self, name: str) -> Facet | None:
         """Return the facet of a column; None if it has none, or is not computed yet.
 

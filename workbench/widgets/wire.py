@@ -7,6 +7,7 @@ a field that is not in the table, or out of its range, is refused with words.
 from __future__ import annotations
 
 import math
+import reprlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeAlias
@@ -20,6 +21,10 @@ Check: TypeAlias = Callable[[Any], Any]
 _MOST_ROWS = 600  # rows of one page
 _LONGEST = 4000  # characters of a note, a filter, a name
 _MOST_RUNS = 4_000_000  # run lengths of one mask
+LONGEST_NAME = 300  # characters of the name of a column, or of a class, that a page can speak of
+
+_brief = reprlib.Repr()  # what came may be endless, or deep
+_brief.maxlevel, _brief.maxother, _brief.maxstring, _brief.maxlong = 3, 60, 60, 40
 
 
 class WireError(WorkbenchError, ValueError):
@@ -66,7 +71,8 @@ def number(low: float, high: float) -> Check:
     """Take a finite number in [low, high]."""
 
     def check(value: Any) -> float:
-        if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
+        # In this order: a whole number may be too large to be asked whether it is finite.
+        if isinstance(value, bool) or not isinstance(value, (int, float)) or value != value:
             raise WireError(f"must be a finite number; got {_cut(value)}")
         if not low <= value <= high:
             raise WireError(f"must lie in [{low}, {high}]; got {_cut(value)}")
@@ -81,6 +87,9 @@ def text(longest: int = _LONGEST, shortest: int = 0) -> Check:
     def check(value: Any) -> str:
         if not isinstance(value, str) or not shortest <= len(value) <= longest:
             raise WireError(f"must be text of {shortest} to {longest} characters; got {_cut(value)}")
+        # JavaScript has halves of characters; a log, or a reply, that holds one could not be written.
+        if any("\ud800" <= character <= "\udfff" for character in value):
+            raise WireError(f"must be whole characters; got {_cut(value)}")
         return value
 
     return check
@@ -124,7 +133,7 @@ def pictures(value: Any) -> dict[str, Any]:
     """Take the wish for pictures: of which column, and how high."""
     if not isinstance(value, dict) or set(value) != {"column", "size"}:
         raise WireError(f"must be a column and a size; got {_cut(value)}")
-    return {"column": text(300, 1)(value["column"]), "size": whole(8, 4096)(value["size"])}
+    return {"column": _column(value["column"]), "size": whole(8, 4096)(value["size"])}
 
 
 def weight(value: Any) -> float | str:
@@ -151,7 +160,7 @@ def region(value: Any) -> dict[str, Any]:
 
 _row = whole(0, 2**32 - 2)
 _rows = several(_row, _MOST_ROWS)
-_column = text(300, 1)
+_column = text(LONGEST_NAME, 1)
 _role = one_of("irrelevant", "relevant")
 _cells = several(_column, 100)
 _job = whole(0, 2**53)
@@ -178,19 +187,22 @@ ACTIONS: dict[str, dict[str, _Field]] = {
     },
     "rows": {"rows": _must(_rows), "pictures": _may(pictures), "cells": _may(_cells, [])},
     "maps": {
-        "rows": _must(several(_row, 200)),
+        "rows": _must(several(_row, 200, 1)),
         "method": _must(text(100, 1)),
-        "target": _may(text(300), None),
+        "target": _may(text(LONGEST_NAME), None),
         "size": _may(whole(8, 512), 128),
         "job": _may(whole(0, 2**53)),
         "which": _may(one_of("before", "after", "difference"), "after"),
     },
+    "place": {"row": _must(_row)},
+    "between": {"first": _must(whole(0, 2**32)), "last": _must(whole(0, 2**32))},
+    "go": {"row": _may(_row), "by": _must(one_of("next", "previous")), "unmarked": _may(truth, False)},
     "detail": {"row": _must(_row)},
     "neighbours": {"row": _must(_row), "k": _may(whole(1, 24), 8)},
     "mark": {"row": _must(_row), "irrelevant": _may(region), "relevant": _may(region)},
     "undo": {"row": _may(_row)},
     "redo": {},
-    "correct": {"row": _must(_row), "label": _must(text(300, 1))},
+    "correct": {"row": _must(_row), "label": _must(text(LONGEST_NAME, 1))},
     "judge": {"row": _must(_row), "verdict": _must(text(100, 1))},
     "note": {"row": _must(_row), "text": _must(text(_LONGEST, 1))},
     "tag": {"rows": _must(several(_row, 100_000, 1)), "tag": _must(text(200, 1))},
@@ -202,6 +214,8 @@ ACTIONS: dict[str, dict[str, _Field]] = {
     "scatter": {"by": _must(_column), "colour": _may(_column)},
     "mask": {},
     "figures": {},
+    "alive": {},
+    "leave": {},
     "compute": {"column": _must(_column)},
     "cluster": {"count": _may(whole(2, 100))},
     "train": {
@@ -271,5 +285,5 @@ def parse(message: Any) -> Request:
 
 
 def _cut(value: Any) -> str:
-    said = repr(value)
+    said = _brief.repr(value)
     return said if len(said) <= 60 else said[:60] + "…"

@@ -1,6 +1,7 @@
 // The whole view: header, facets, the rows, the row in focus, foot; and what the keys do.
 
 import { useEffect, useMemo, useRef } from "preact/hooks";
+import { toggle } from "./choosing";
 import { Detail } from "./detail";
 import { Facets } from "./facets";
 import { flip } from "./flip";
@@ -19,7 +20,15 @@ const TOOLS: Record<string, Tool> = { brush: "brush", erase: "erase", rectangle:
 export function App({ store }: { store: Store }) {
   const root = useRef<HTMLDivElement>(null);
   const desk = useMemo(() => openDesk(store), [store]);
-  useEffect(() => store.wire.on("saved", () => void desk.again()), [store, desk]);
+  useEffect(
+    () =>
+      store.wire.on<{ by: number | null }>("saved", ({ by }) => {
+        if (store.wire.asked(by)) return; // what was written here is shown already
+        store.marked.value += 1;
+        void desk.again();
+      }),
+    [store, desk],
+  );
   const { view, height } = store.layout.value;
   return (
     <div
@@ -35,7 +44,7 @@ export function App({ store }: { store: Store }) {
       <div class="wb-grid">
       <Header store={store} />
       <Facets store={store} />
-      <div class="wb-main" id="wb-view" role="tabpanel" aria-labelledby={`wb-tab-${view}`}>
+      <div class="wb-main" id={`${store.name}-view`} role="tabpanel" aria-labelledby={`${store.name}-tab-${view}`}>
         <ViewBar store={store} />
         {view === "table" ? <Table store={store} /> : view === "map" && hasMap(store) ? <MapView store={store} /> : <Gallery store={store} />}
       </div>
@@ -71,7 +80,7 @@ function ViewBar({ store }: { store: Store }) {
       )}
       {can.explain && (
         <select value={target} aria-label="what is explained" data-testid="target" onChange={(event) => store.setLayout({ target: event.currentTarget.value })}>
-          <option value="">the predicted class</option>
+          <option value="">predicted class</option>
           {classes.map((each) => <option key={each} value={each}>{each}</option>)}
         </select>
       )}
@@ -98,14 +107,26 @@ function ViewBar({ store }: { store: Store }) {
   );
 }
 
+/** Brings the next row into focus, or the one before; of those without marks, if that is wished for. */
+function go(store: Store, by: "next" | "previous", unmarked = false) {
+  store.attempt(async () => {
+    const { ok } = await store.wire.ask<{ row: number | null }>("go", { row: store.focus.value, by, unmarked }, "go");
+    if (ok.row !== null) store.focus.put(ok.row);
+    else if (unmarked) store.say(`Every row ${by === "next" ? "after" : "before"} this one has marks.`);
+  });
+}
+
 /** Obeys the keys, and keeps them from the notebook around, where a bare letter may cut a cell. */
 function keys(event: KeyboardEvent, store: Store, desk: Desk, root: HTMLElement | null) {
   const bare = !event.ctrlKey && !event.metaKey && !event.altKey;
-  const inside = (event.target as Element | null)?.closest(".wb-gallery, .wb-table, .wb-map, .wb-facets") ? "rows" : "detail";
-  // One row is always open beside the others: its tools are at hand everywhere.
-  const command = commandOf(event, store.focus.value === null ? inside : "detail");
+  const target = event.target as Element | null;
+  const rows = target?.closest(".wb-main, .wb-facets") ? commandOf(event, "rows") : null;
+  // One row is open beside the others: its tools are at hand everywhere.
+  const command = rows ?? (store.focus.value === null ? commandOf(event, "rows") : commandOf(event, "detail"));
   if (bare || command !== null) event.stopPropagation();
   if (command === null || event.defaultPrevented) return;
+  // What is open above the rows has keys of its own.
+  if (target?.closest(".wb-popup") && command !== "close" && command !== "help") return;
   const { layout, about } = store;
   const obey: Record<string, () => void> = {
     overlay: () => store.setLayout({ overlay: !layout.value.overlay }),
@@ -122,6 +143,13 @@ function keys(event: KeyboardEvent, store: Store, desk: Desk, root: HTMLElement 
     table: () => store.setLayout({ view: "table" }),
     map: () => hasMap(store) && store.setLayout({ view: "map" }),
     filter: () => root?.querySelector<HTMLInputElement>("[data-testid=filter]")?.focus(),
+    next: () => go(store, "next"),
+    below: () => go(store, "next"),
+    previous: () => go(store, "previous"),
+    above: () => go(store, "previous"),
+    "next-unmarked": () => go(store, "next", true),
+    "previous-unmarked": () => go(store, "previous", true),
+    select: () => store.focus.value !== null && toggle(store, store.focus.value),
     help: () => (store.open.value = store.open.value === "help" ? "" : "help"),
     close: () => {
       if (store.open.value !== "") store.open.value = "";

@@ -4,7 +4,10 @@ import { visible } from "./spans";
 import type { Cell } from "./wire";
 
 export interface Caption {
+  /** All that is said. */
   words: string;
+  /** The same without the number, for where there is little room. */
+  short: string;
   wrong: boolean;
 }
 
@@ -17,8 +20,12 @@ export function wordsOf(cell: Cell | undefined): string {
   if ("lazy" in cell) return "not computed";
   if ("failed" in cell) return `failed: ${visible(cell.failed)}`;
   if ("text" in cell) return `${visible(cell.text)} (${cell.length.toLocaleString("en")} characters)`;
-  if ("label" in cell) return cell.label === null ? "–" : `${visible(cell.label)} ${(cell.top[0]?.[1] ?? 0).toFixed(2)}`;
+  if ("label" in cell) return cell.label === null ? "–" : `${visible(cell.label)} ${share(cell.top[0]?.[1] ?? 0, 2)}`;
   return `${cell.of} numbers`;
+}
+
+function share(value: number | string, digits: number): string {
+  return typeof value === "number" ? value.toFixed(digits) : visible(value);
 }
 
 /** Says a number with about four digits. */
@@ -33,13 +40,16 @@ export function captionOf(cells: Record<string, Cell>, columns: string[]): Capti
   let label: string | null = null;
   for (const column of columns) {
     const cell = cells[column];
-    if (typeof cell === "string" && label === null) label = cell;
+    if ((typeof cell === "string" || typeof cell === "number" || typeof cell === "boolean") && label === null) label = String(cell);
+    if (typeof cell === "object" && cell !== null && "text" in cell && label === null) label = cell.text;
     if (typeof cell === "object" && cell !== null && "label" in cell) {
-      if (label === null || cell.label === label) return { words: wordsOf(cell), wrong: false };
-      return { words: `${visible(label)} → ${wordsOf(cell)}`, wrong: true };
+      const answer = visible(cell.label ?? "–");
+      if (label === null || cell.label === label) return { words: wordsOf(cell), short: answer, wrong: false };
+      return { words: `${visible(label)} → ${wordsOf(cell)}`, short: `${visible(label)} → ${answer}`, wrong: true };
     }
   }
-  return { words: label === null ? "" : visible(label), wrong: false };
+  const words = label === null ? "" : visible(label);
+  return { words, short: words, wrong: false };
 }
 
 /** A cell as it stands in a table. */
@@ -61,14 +71,14 @@ function Spark({ values, of }: { values: (number | null)[]; of: number }) {
   );
 }
 
-function Bars({ top }: { top: [string, number][] }) {
+function Bars({ top }: { top: [string, number | string][] }) {
   return (
     <span class="wb-bars">
-      {top.slice(0, 3).map(([name, share]) => (
-        <span key={name} class="wb-bar" title={`${visible(name)} ${share.toFixed(3)}`}>
-          <span class="wb-bar-fill" style={{ width: `${Math.round(share * 100)}%` }} />
+      {top.slice(0, 3).map(([name, chance]) => (
+        <span key={name} class="wb-bar" title={`${visible(name)} ${share(chance, 3)}`}>
+          <span class="wb-bar-fill" style={{ width: `${typeof chance === "number" ? Math.round(Math.max(0, Math.min(1, chance)) * 100) : 0}%` }} />
           <bdi class="wb-bar-name">{visible(name)}</bdi>
-          <span class="wb-bar-share">{share.toFixed(2)}</span>
+          <span class="wb-bar-share">{share(chance, 2)}</span>
         </span>
       ))}
     </span>

@@ -2,12 +2,13 @@
 
 import type { Pages } from "./pages";
 import type { Store } from "./store";
+import { told } from "./wire";
 
 /** A click on a row: it alone, with Ctrl one more or one less, with Shift all from the row in focus up to it. */
 export function choose(event: MouseEvent, store: Store, pages: Pages, place: number): void {
   const here = pages.at(place);
   if (here === undefined) return;
-  if (event.shiftKey) range(store, pages, place);
+  if (event.shiftKey) void range(store, pages, place);
   else if (event.ctrlKey || event.metaKey) toggle(store, here.row);
   else {
     store.selection.put(Uint32Array.of(here.row));
@@ -15,49 +16,72 @@ export function choose(event: MouseEvent, store: Store, pages: Pages, place: num
   }
 }
 
-/** Moves the focus by the keys, and selects by space; says whether the key was meant for it. */
-export function steer(event: KeyboardEvent, store: Store, pages: Pages, across: number, show: (place: number) => void): void {
-  const page = 4 * across;
+/** How far the keys go: cells of a line, and lines of a screen. */
+export interface Steps {
+  across: number;
+  screen: number;
+}
+
+/** Moves the focus by the keys, and selects by space; what it takes, nobody else gets. */
+export function steer(event: KeyboardEvent, store: Store, pages: Pages, { across, screen }: Steps, show: (place: number) => void): void {
+  const page = Math.max(1, screen) * across;
   const steps: Record<string, number> = {
     ArrowRight: 1, ArrowLeft: -1, j: 1, k: -1, ArrowDown: across, ArrowUp: -across, PageDown: page, PageUp: -page,
     Home: -Infinity, End: Infinity,
   }; // prettier-ignore
+  const held = event.ctrlKey || event.metaKey;
+  const step = held || event.altKey ? undefined : steps[event.key];
+  const all = held && !event.altKey && event.key.toLowerCase() === "a";
+  if (step === undefined && !all && (event.key !== " " || store.focus.value === null)) return;
+  event.preventDefault();
+  event.stopPropagation();
   const { count } = store.shown.value;
-  const at = store.focus.value === null ? undefined : pages.placeOf(store.focus.value);
-  const step = event.ctrlKey || event.metaKey || event.altKey ? undefined : steps[event.key];
-  if (step !== undefined && count > 0) {
-    event.preventDefault();
-    event.stopPropagation();
-    const place = at === undefined ? 0 : Math.max(0, Math.min(count - 1, at + step));
-    show(place);
-    void pages.reach(place).then((here) => {
-      if (here === undefined) return;
-      if (event.shiftKey) range(store, pages, place);
-      store.focus.put(here.row);
-    });
-  } else if (event.key === " " && at !== undefined) {
-    event.preventDefault();
-    event.stopPropagation();
-    const here = pages.at(at);
-    if (here !== undefined) toggle(store, here.row);
-  }
+  if (step !== undefined && count > 0) void walk(store, pages, step, event.shiftKey, show);
+  else if (all) void take(store, pages.between(0, Math.max(0, count - 1)));
+  else if (event.key === " " && store.focus.value !== null) toggle(store, store.focus.value);
 }
 
-function toggle(store: Store, row: number) {
+/** Adds a row to the selection, or takes it out. */
+export function toggle(store: Store, row: number): void {
   const rows = new Set(store.selection.value);
   if (!rows.delete(row)) rows.add(row);
   select(store, rows);
 }
 
-/** Selects everything from the row in focus to a place, as far as it was scrolled through. */
-function range(store: Store, pages: Pages, place: number) {
-  const from = store.focus.value === null ? undefined : pages.placeOf(store.focus.value);
-  const rows = new Set(store.selection.value);
-  for (let at = Math.min(from ?? place, place); at <= Math.max(from ?? place, place); at++) {
-    const here = pages.at(at);
-    if (here !== undefined) rows.add(here.row);
+async function walk(store: Store, pages: Pages, step: number, extend: boolean, show: (place: number) => void) {
+  const focus = store.focus.value;
+  let place = -1;
+  try {
+    const at = pages.aim ?? (focus === null ? null : await pages.find(focus));
+    const last = store.shown.value.count - 1;
+    place = at === null ? (step === Infinity ? last : 0) : Math.max(0, Math.min(last, at + step));
+    pages.aim = place;
+    show(place);
+    const row = pages.at(place)?.row ?? (await pages.between(place, place))[0];
+    if (pages.aim !== place || row === undefined) return;
+    if (extend) await range(store, pages, place);
+    store.focus.put(row);
+  } catch (error) {
+    told(error, store.say);
   }
-  select(store, rows);
+  if (pages.aim === place) pages.aim = null; // else a later press is on its way
+}
+
+/** Selects everything from the row in focus to a place, whether it was ever loaded or not. */
+async function range(store: Store, pages: Pages, place: number) {
+  const focus = store.focus.value;
+  const from = async () => (focus === null ? place : ((await pages.find(focus)) ?? place));
+  await take(store, from().then((first) => pages.between(first, place)));
+}
+
+async function take(store: Store, found: Promise<Uint32Array>) {
+  try {
+    const rows = new Set(store.selection.value);
+    for (const row of await found) rows.add(row);
+    select(store, rows);
+  } catch (error) {
+    told(error, store.say);
+  }
 }
 
 function select(store: Store, rows: Set<number>) {

@@ -14,6 +14,7 @@ import { SpanStage } from "./spanstage";
 import { Stage } from "./stage";
 import type { Store } from "./store";
 import { Toolbar } from "./toolbar";
+import type { Cell } from "./wire";
 
 const FULL = 256; // cells of a map beside the picture, at most
 
@@ -67,6 +68,7 @@ function Row({ store, desk, heats, looked }: { store: Store; desk: Desk; heats: 
       {size !== null && looked.picture !== null && desk.marks.value !== null ? (
         <>
           <Stage
+            key={row} // a stroke that is being drawn ends where its row does
             store={store}
             picture={looked.picture}
             size={size}
@@ -78,7 +80,7 @@ function Row({ store, desk, heats, looked }: { store: Store; desk: Desk; heats: 
           <Toolbar store={store} desk={desk} zoom={scale} setZoom={(to) => (zoom.value = to)} />
         </>
       ) : looked.text !== null ? (
-        <SpanStage store={store} desk={desk} text={looked.text} />
+        <SpanStage key={row} store={store} desk={desk} text={looked.text} />
       ) : (
         <p class="wb-empty">This row has nothing to show: it is null, or its file cannot be read.</p>
       )}
@@ -117,18 +119,18 @@ function Row({ store, desk, heats, looked }: { store: Store; desk: Desk; heats: 
         <div class="wb-verdict" role="group" aria-label="What you say of this row">
           {label !== null && classes.length > 0 && (
             <label>
-              label{" "}
+              <span>label</span>
               <select
-                value={String(looked.cells[label] ?? "")}
+                value={named(looked.cells[label])}
                 onChange={(event) => void desk.act("correct", { row, label: event.currentTarget.value })}
                 data-testid="label"
               >
-                {[...new Set([String(looked.cells[label] ?? ""), ...classes])].map((name) => <option key={name} value={name}>{visible(name)}</option>)}
+                {[...new Set([named(looked.cells[label]), ...classes])].map((name) => <option key={name} value={name}>{visible(name)}</option>)}
               </select>
             </label>
           )}
           <label>
-            verdict{" "}
+            <span>verdict</span>
             <select value="" onChange={(event) => event.currentTarget.value !== "" && void desk.act("judge", { row, verdict: event.currentTarget.value })} data-testid="verdict">
               <option value="">choose …</option>
               {["right for the right reason", "right for the wrong reason", "wrong"].map((verdict) => <option key={verdict}>{verdict}</option>)}
@@ -163,6 +165,11 @@ function Row({ store, desk, heats, looked }: { store: Store; desk: Desk; heats: 
       )}
     </section>
   );
+}
+
+/** A label as classes are named; what is too long to be one is only shown. */
+function named(cell: Cell | undefined): string {
+  return typeof cell === "object" ? (cell === null ? "" : wordsOf(cell)) : String(cell ?? "");
 }
 
 /** The zoom at which a picture fills the space that there is for it; small pictures by a whole factor. */

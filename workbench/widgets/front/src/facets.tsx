@@ -22,7 +22,7 @@ export function Facets({ store }: { store: Store }) {
               </button>
             )}
           </h4>
-          {facet.kind === "bars" ? <BarFacet store={store} facet={facet} /> : <Histogram store={store} facet={facet} />}
+          {facet.kind === "bars" ? <BarFacet store={store} facet={facet} /> : facet.counts.length > 0 ? <Histogram store={store} facet={facet} /> : <p class="wb-small">no numbers</p>}
           {facet.null > 0 && <p class="wb-small">{facet.null.toLocaleString("en")} null</p>}
         </section>
       ))}
@@ -108,10 +108,12 @@ function Histogram({ store, facet }: { store: Store; facet: Facet }) {
     return Math.max(0, Math.min(bins - 1, Math.floor(((event.clientX - area.left) / area.width) * bins)));
   }
   function choose(a: number, b: number) {
-    put(store, facet.column, { low: edges[Math.min(a, b)] ?? low, high: edges[Math.max(a, b) + 1] ?? high });
+    const next = { low: edges[Math.min(a, b)] ?? low, high: edges[Math.max(a, b) + 1] ?? high };
+    // A drag tells of every pixel; the kernel hears of every bin.
+    if (next.low !== chosen?.low || next.high !== chosen.high) put(store, facet.column, next);
   }
 
-  const chosenBin = (edge: number) => edges.findIndex((each) => each >= edge - 1e-9 * Math.abs(high - low));
+  const range = binsOf(edges, chosen);
   return (
     <div>
       <svg
@@ -120,7 +122,7 @@ function Histogram({ store, facet }: { store: Store; facet: Facet }) {
         viewBox={`0 0 ${bins} 20`}
         preserveAspectRatio="none"
         role="img"
-        aria-label={`${visible(facet.column)} from ${numberWords(low)} to ${numberWords(high)}; drag to choose a range, or use the two boxes`}
+        aria-label={`${visible(facet.column)} from ${visible(facet.labels?.[0] ?? numberWords(low))} to ${visible(facet.labels?.at(-1) ?? numberWords(high))}; drag to choose a range, or use the two boxes`}
         data-testid={`histogram-${facet.column}`}
         onPointerDown={(event) => {
           event.currentTarget.setPointerCapture(event.pointerId);
@@ -143,17 +145,30 @@ function Histogram({ store, facet }: { store: Store; facet: Facet }) {
         })}
       </svg>
       <p class="wb-range">
-        <Edge store={store} facet={facet} name="from" value={chosen?.low ?? low} bins={[Math.max(0, chosen === null ? 0 : chosenBin(chosen.low)), (chosen === null ? bins : chosenBin(chosen.high)) - 1]} choose={choose} />
-        <Edge store={store} facet={facet} name="to" value={chosen?.high ?? high} bins={[Math.max(0, chosen === null ? 0 : chosenBin(chosen.low)), (chosen === null ? bins : chosenBin(chosen.high)) - 1]} choose={choose} />
+        <Edge facet={facet} name="from" value={chosen?.low ?? low} bins={range} choose={choose} />
+        <Edge facet={facet} name="to" value={chosen?.high ?? high} bins={range} choose={choose} />
       </p>
     </div>
   );
 }
 
+/** The first and the last bin of a range, which need not begin and end where bins do. */
+export function binsOf(edges: readonly number[], range: { low: number; high: number } | null): [number, number] {
+  const last = edges.length - 2;
+  if (range === null) return [0, last];
+  const slack = 1e-9 * Math.abs((edges.at(-1) ?? 0) - (edges[0] ?? 0));
+  const first = edges.findLastIndex((edge) => edge <= range.low + slack);
+  const end = edges.findIndex((edge) => edge >= range.high - slack);
+  const from = Math.max(0, Math.min(last, first));
+  return [from, Math.max(from, (end < 0 ? last + 1 : end) - 1)];
+}
+
 /** One end of a range; the arrow keys move it by a bin, so that no pointer is needed. */
-function Edge({ facet, name, value, bins, choose }: { store: Store; facet: Facet; name: "from" | "to"; value: number; bins: [number, number]; choose: (a: number, b: number) => void }) {
+function Edge({ facet, name, value, bins, choose }: { facet: Facet; name: "from" | "to"; value: number; bins: [number, number]; choose: (a: number, b: number) => void }) {
   const [first, last] = bins;
   const most = facet.counts.length - 1;
+  // Dates, and whole numbers that stand alone, have names that their edges would not tell.
+  const words = facet.labels?.[name === "from" ? first : last] ?? numberWords(value);
   return (
     <span
       class="wb-edge"
@@ -163,6 +178,7 @@ function Edge({ facet, name, value, bins, choose }: { store: Store; facet: Facet
       aria-valuemin={facet.edges?.[0] ?? 0}
       aria-valuemax={facet.edges?.at(-1) ?? 1}
       aria-valuenow={value}
+      aria-valuetext={visible(words)}
       data-testid={`edge-${facet.column}-${name}`}
       onKeyDown={(event) => {
         const step = { ArrowLeft: -1, ArrowDown: -1, ArrowRight: 1, ArrowUp: 1 }[event.key];
@@ -173,7 +189,7 @@ function Edge({ facet, name, value, bins, choose }: { store: Store; facet: Facet
         else choose(first, Math.max(first, Math.min(most, last + step)));
       }}
     >
-      {numberWords(value)}
+      {visible(words)}
     </span>
   );
 }

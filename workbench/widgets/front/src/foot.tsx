@@ -3,6 +3,11 @@
 import type { Desk } from "./marks";
 import type { Store } from "./store";
 
+function waiting(late: number): string {
+  if (late === 0) return "waiting for the kernel …";
+  return `no answer from the kernel for ${late} s: it is busy, or gone; if it was restarted, run the cell again`;
+}
+
 /** The line at the bottom of a view; its height is the same whatever it says. */
 export function Foot({ store, desk }: { store: Store; desk: Desk }) {
   const selected = store.selection.value.length;
@@ -29,7 +34,10 @@ export function Foot({ store, desk }: { store: Store; desk: Desk }) {
             </button>
           </span>
         ))}
-        {jobs.length === 0 && store.busy.value && <span>waiting for the kernel …</span>}
+        {store.gone.value && (
+          <span class="wb-error" role="alert" data-testid="gone">The kernel of this view is gone. What was saved is on the disk; run the cell again to go on.</span>
+        )}
+        {jobs.length === 0 && store.busy.value && !store.gone.value && <span data-testid="waiting">{waiting(store.late.value)}</span>}
         {jobs.length === 0 && !store.busy.value && store.notice.value === "" && over !== undefined && over.state !== "done" && <span class="wb-error">{over.words}</span>}
         {store.notice.value !== "" && (
           <span class="wb-error" role="alert" data-testid="notice">
@@ -40,7 +48,7 @@ export function Foot({ store, desk }: { store: Store; desk: Desk }) {
       </span>
       <span class={`wb-saved wb-saved-${saved.state}`} role="status" data-testid="saved" data-state={saved.state}>
         {saved.words}
-        {saved.state === "failed" && (
+        {saved.state === "failed" && saved.again === true && (
           <button type="button" onClick={() => desk.retry()} data-testid="retry">try again</button>
         )}
       </span>

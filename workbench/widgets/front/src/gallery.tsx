@@ -5,6 +5,7 @@ import { useEffect, useMemo } from "preact/hooks";
 import { Card } from "./card";
 import { captionOf } from "./cells";
 import { choose, steer } from "./choosing";
+import { useFocusPlace } from "./focusing";
 import { type Heats, openHeats } from "./heat";
 import { openPages } from "./pages";
 import { useScroller } from "./scroller";
@@ -12,23 +13,26 @@ import type { Store } from "./store";
 
 const GAP = 6;
 const CAPTION = 18; // pixels of the line beneath a picture
+const ROOMY = 144; // pixels of a card from which the number fits into its caption
 const OVERLAY = 64; // cells of a map in a thumbnail, at most
 
 /** The grid of rows; with the overlay on, each with what the model looked at. */
 export function Gallery({ store }: { store: Store }) {
   const pages = useMemo(() => openPages(store, "gallery"), [store]);
   const heats = useMemo(() => openHeats(store, "overlay"), [store]);
-  const scroller = useScroller(2 * GAP);
+  const scroller = useScroller({ width: 2 * GAP, height: 2 * GAP });
   useEffect(() => () => (pages.close(), heats.stop()), [pages, heats]);
 
   const { tile, overlay, method, target, opacity } = store.layout.value;
   const texts = store.about.value.size === null;
   const cell = texts ? { width: Math.max(tile * 2.2, 200), height: tile } : { width: tile, height: tile };
   const across = Math.max(1, Math.floor((scroller.size.width + GAP) / (cell.width + GAP)));
+  // The cards fill the line: what is left over goes between them.
+  const step = across > 1 ? Math.floor((scroller.size.width - cell.width) / (across - 1)) : 0;
   const lineHeight = cell.height + CAPTION + GAP;
   const { count, version } = store.shown.value;
   const lineCount = Math.ceil(count / across);
-  const view = scroller.lines(lineCount, lineHeight);
+  const view = scroller.lines(lineCount, lineHeight, across);
 
   const { on, data } = store.about.value;
   const captions = captionColumns(store);
@@ -55,16 +59,15 @@ export function Gallery({ store }: { store: Store }) {
   useSignalEffect(() => {
     if (store.marked.value > 0) pages.refresh();
   });
-  const focusPlace = store.focus.value === null ? undefined : pages.placeOf(store.focus.value);
-  useEffect(() => {
-    if (focusPlace !== undefined) scroller.show(Math.floor(focusPlace / across));
-  }, [store.focus.value]);
+  const show = (place: number) => scroller.show(Math.floor(place / across));
+  const focusPlace = useFocusPlace(store, pages, show);
+  const drawn = focusPlace !== undefined && focusPlace >= first && focusPlace <= last;
 
   const cards = [];
   for (let place = first; place <= last; place++) {
     const here = pages.at(place);
     const style = {
-      left: `${(place % across) * (cell.width + GAP)}px`,
+      left: `${(place % across) * step}px`,
       top: `${view.offset + (Math.floor(place / across) - view.first) * lineHeight}px`,
       width: `${cell.width}px`,
       height: `${cell.height + CAPTION}px`,
@@ -72,7 +75,7 @@ export function Gallery({ store }: { store: Store }) {
     cards.push(
       <Card
         key={place}
-        id={`wb-card-${place}`}
+        id={`${store.name}-card-${place}`}
         place={place}
         of={count}
         tile={here}
@@ -80,6 +83,7 @@ export function Gallery({ store }: { store: Store }) {
         text={texts && on !== null ? here?.cells[on] : undefined}
         style={style}
         height={cell.height}
+        roomy={cell.width >= ROOMY}
         selected={here !== undefined && store.selected.value.has(here.row)}
         focused={here !== undefined && store.focus.value === here.row}
         heat={overlay && here !== undefined ? heats.of(here.row, method, target, OVERLAY) : undefined}
@@ -89,6 +93,7 @@ export function Gallery({ store }: { store: Store }) {
     );
   }
   return (
+    <>
     <div
       ref={scroller.box}
       class="wb-gallery"
@@ -97,17 +102,18 @@ export function Gallery({ store }: { store: Store }) {
       role="listbox"
       aria-multiselectable="true"
       aria-label={`Gallery of ${count.toLocaleString("en")} rows`}
-      aria-activedescendant={focusPlace === undefined ? undefined : `wb-card-${focusPlace}`}
+      aria-activedescendant={drawn ? `${store.name}-card-${focusPlace}` : undefined}
       tabIndex={0}
       onScroll={() => scroller.onScroll()}
-      onKeyDown={(event) => steer(event, store, pages, across, (place) => scroller.show(Math.floor(place / across)))}
+      onKeyDown={(event) => steer(event, store, pages, { across, screen: Math.floor(scroller.size.height / lineHeight) }, show)}
     >
       <div class="wb-gallery-lines" role="presentation" style={{ height: `${view.total}px` }}>
         {cards}
       </div>
-      {count === 0 && <p class="wb-empty">No row is like this. Loosen the filter, or clear the facets.</p>}
-      <OverlayProgress heats={heats} on={overlay} />
     </div>
+    {count === 0 && <p class="wb-empty wb-no-rows" role="status">No row is like this. Loosen the filter, or clear the facets.</p>}
+    <OverlayProgress heats={heats} on={overlay} />
+    </>
   );
 }
 

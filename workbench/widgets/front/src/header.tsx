@@ -52,7 +52,7 @@ export function Header({ store }: { store: Store }) {
             spellcheck={false}
             autocomplete="off"
             aria-invalid={error !== null}
-            aria-describedby="wb-filter-error"
+            aria-describedby={`${store.name}-filter-error`}
             onInput={(event) => (draft.value = event.currentTarget.value)}
             onKeyDown={(event) => event.key === "Escape" && ((draft.value = store.filter.value), event.currentTarget.blur())}
           />
@@ -81,8 +81,8 @@ export function Header({ store }: { store: Store }) {
             key={view}
             type="button"
             role="tab"
-            id={`wb-tab-${view}`}
-            aria-controls="wb-view"
+            id={`${store.name}-tab-${view}`}
+            aria-controls={`${store.name}-view`}
             aria-selected={store.layout.value.view === view}
             title={`${words} (${key})`}
             data-testid={`view-${view}`}
@@ -97,7 +97,7 @@ export function Header({ store }: { store: Store }) {
         {store.about.value.can.train && <Menu store={store} name="runs" words="relaunch"><Runs store={store} /></Menu>}
         <Menu store={store} name="help" words="?" title="keys and their meaning (?)"><Help store={store} /></Menu>
       </nav>
-      <p id="wb-filter-error" class="wb-error" role="alert" data-testid="filter-error">{error ?? ""}</p>
+      <p id={`${store.name}-filter-error`} class="wb-error" role="alert" data-testid="filter-error">{error ?? ""}</p>
     </header>
   );
 }
@@ -109,9 +109,17 @@ export function hasMap(store: Store): boolean {
 
 function Menu({ store, name, words, title, children }: { store: Store; name: "slices" | "runs" | "help"; words: string; title?: string; children: preact.ComponentChildren }) {
   const open = store.open.value === name;
+  const [button, popup] = [useRef<HTMLButtonElement>(null), useRef<HTMLDivElement>(null)];
+  useEffect(() => {
+    if (!open) return;
+    const opener = button.current;
+    popup.current?.focus();
+    return () => opener?.focus(); // from where it was opened the keys go on
+  }, [open]);
   return (
     <div class="wb-menu">
       <button
+        ref={button}
         type="button"
         aria-expanded={open}
         aria-haspopup="dialog"
@@ -122,7 +130,20 @@ function Menu({ store, name, words, title, children }: { store: Store; name: "sl
         {words}{name === "help" ? "" : " ▾"}
       </button>
       {open && (
-        <div class="wb-popup" role="dialog" aria-label={words === "?" ? "help" : words} data-testid={`popup-${name}`}>
+        <div
+          ref={popup}
+          class="wb-popup"
+          role="dialog"
+          tabIndex={-1}
+          aria-label={words === "?" ? "help" : words}
+          data-testid={`popup-${name}`}
+          onKeyDown={(event) => {
+            // Also from a field, whose keys are its own otherwise.
+            if (event.key !== "Escape") return;
+            event.stopPropagation();
+            store.open.value = "";
+          }}
+        >
           {children}
         </div>
       )}

@@ -17,6 +17,11 @@ export function Help({ store }: { store: Store }) {
         ))}
       </dl>
       <p class="wb-small">
+        On the picture, the arrow keys move the tool by a pixel, with Shift by a tenth; Space puts it down and lifts it; Escape
+        lets go of what was begun. In a text, the arrow keys select a word, with Shift a character more, with Ctrl and Shift a
+        word more; Enter marks it. On a facet, the arrow keys move an end of the range; on the edge of a column, its width.
+      </p>
+      <p class="wb-small">
         Click a row to look at it; with Ctrl or ⌘ add it to the selection, with Shift all up to it. Blue: must not matter. Green:
         should matter. What the foot calls saved is on the disk.
       </p>

@@ -2,9 +2,8 @@
 
 import { useSignal } from "@preact/signals";
 import { useEffect } from "preact/hooks";
-import { captionOf } from "./cells";
+import { captionOf, wordsOf } from "./cells";
 import { type Tile, tilesOf } from "./pages";
-import { visible } from "./spans";
 import type { Store } from "./store";
 import { type RowsReply, told } from "./wire";
 
@@ -63,8 +62,8 @@ export function Thumbs({ store, rows, name }: { store: Store; rows: number[]; na
         return (
           <li key={tile.row}>
             <button type="button" class="wb-thumb" title={`row ${tile.row}, ${caption.words}`} onClick={() => store.focus.put(tile.row)} data-row={tile.row}>
-              {tile.url !== null ? <img src={tile.url} alt="" /> : <span class="wb-thumb-text">{visible(String(text ?? "")).slice(0, 40)}</span>}
-              <span class={caption.wrong ? "wb-wrong" : ""}>{caption.words}</span>
+              {tile.url !== null ? <img src={tile.url} alt="" /> : <span class="wb-thumb-text">{wordsOf(text).slice(0, 40)}</span>}
+              <span class={caption.wrong ? "wb-wrong" : ""}>{caption.short}</span>
             </button>
           </li>
         );

@@ -2,7 +2,7 @@
 
 import { type Signal, signal } from "@preact/signals";
 import type { Cell, Reply, RowsReply } from "./wire";
-import type { Store } from "./store";
+import { type Store, asRows } from "./store";
 import { Superseded, told } from "./wire";
 
 export interface Tile {
@@ -24,14 +24,18 @@ export interface Pages {
   at(place: number): Tile | undefined;
   /** Asks for what is missing between two places; earlier wishes that have not begun are dropped. */
   want(first: number, last: number): void;
-  /** The tile at a place, fetched if it is not here. */
-  reach(place: number): Promise<Tile | undefined>;
   /** Forgets everything, for another order or other columns. */
   reset(version: number, wish: Wish): void;
   /** Asks again for what is here, and shows the old until the new arrives. */
   refresh(): void;
-  /** The place of a row, if it is in one of the pages here. */
+  /** The place of a row, if it is in one of the pages here, or was found before. */
   placeOf(row: number): number | undefined;
+  /** The place of a row, which the kernel is asked for if it is not known; null where it is not shown. */
+  find(row: number): Promise<number | null>;
+  /** The rows from one place to another, loaded or not. */
+  between(first: number, last: number): Promise<Uint32Array>;
+  /** The place that the keys are on their way to: a press may come before the last one is answered. */
+  aim: number | null;
   close(): void;
 }
 
@@ -42,6 +46,8 @@ const MOST = 60; // pages kept
 /** Opens a cache of pages for one view of the rows. */
 export function openPages(store: Store, name: string): Pages {
   const pages = new Map<number, Tile[]>();
+  const places = new Map<number, number>(); // of rows that were found in this order
+  let seen = { first: 0, last: -1 }; // pages of the screen
   let asked: { first: number; last: number } | null = null;
   const arrived = signal(0);
   let version = -1;
@@ -83,7 +89,8 @@ export function openPages(store: Store, name: string): Pages {
     at: (place) => pages.get(Math.floor(place / PAGE))?.[place % PAGE],
     want(first, last) {
       const missing: number[] = [];
-      for (let number = Math.floor(first / PAGE); number <= Math.floor(last / PAGE); number++) {
+      seen = { first: Math.floor(first / PAGE), last: Math.floor(last / PAGE) };
+      for (let number = seen.first; number <= seen.last; number++) {
         const page = pages.get(number);
         if (page === undefined) missing.push(number);
         else {
@@ -96,11 +103,8 @@ export function openPages(store: Store, name: string): Pages {
       if (asked !== null && asked.first <= low && asked.last >= high) return;
       void fetch(low, Math.min(high, low + AT_ONCE - 1));
     },
-    async reach(place) {
-      if (pages.get(Math.floor(place / PAGE)) === undefined) await fetch(Math.floor(place / PAGE), Math.floor(place / PAGE));
-      return pages.get(Math.floor(place / PAGE))?.[place % PAGE];
-    },
     reset(next, wanted) {
+      if (next !== version) places.clear();
       version = next;
       wish = wanted;
       asked = null;
@@ -108,17 +112,30 @@ export function openPages(store: Store, name: string): Pages {
       arrived.value += 1;
     },
     refresh() {
-      const last = [...pages.keys()].slice(-3); // the screen is among the pages used last
-      for (const number of [...pages.keys()].slice(0, -3)) forget(number);
-      if (last.length > 0) void fetch(Math.min(...last), Math.min(Math.max(...last), Math.min(...last) + AT_ONCE - 1));
+      for (const number of [...pages.keys()]) if (number < seen.first || number > seen.last) forget(number);
+      if (seen.last >= seen.first) void fetch(seen.first, Math.min(seen.last, seen.first + AT_ONCE - 1));
     },
     placeOf(row) {
       for (const [number, page] of pages) {
         const place = page.findIndex((tile) => tile.row === row);
         if (place >= 0) return number * PAGE + place;
       }
-      return undefined;
+      return places.get(row);
     },
+    async find(row) {
+      const known = this.placeOf(row);
+      if (known !== undefined) return known;
+      const { ok } = await store.wire.ask<{ version: number; place: number | null }>("place", { row }, `${name} place`);
+      if (ok.version !== version) throw new Superseded("place");
+      if (ok.place !== null) places.set(row, ok.place);
+      return ok.place;
+    },
+    async between(first, last) {
+      const { ok, buffers } = await store.wire.ask<{ version: number }>("between", { first, last }, `${name} between`);
+      if (ok.version !== version) throw new Superseded("between");
+      return asRows(buffers[0]);
+    },
+    aim: null,
     close() {
       open = false;
       for (const number of [...pages.keys()]) forget(number);

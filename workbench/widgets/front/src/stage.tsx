@@ -3,6 +3,7 @@
 import { type Signal, useSignal } from "@preact/signals";
 import { useEffect, useRef } from "preact/hooks";
 import { HeatLayer } from "./card";
+import { COLOURS, hatchMarks } from "./hatch";
 import type { HeatMap } from "./heat";
 import { type Mask, copy, flood, lasso, minus, rectangle, stroke } from "./mask";
 import type { Role, Store, Tool } from "./store";
@@ -25,7 +26,8 @@ interface Point {
   y: number;
 }
 
-const COLOURS: Record<Role, [number, number, number]> = { irrelevant: [0, 114, 178], relevant: [0, 158, 115] };
+const TINT = 90; // of 255: the picture and the attribution are seen beneath
+const ARROWS: Record<string, readonly [number, number]> = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
 const OTHER: Record<Role, Role> = { irrelevant: "relevant", relevant: "irrelevant" };
 const TOLERANCE = 24; // of a fill, in steps of 0..255 a channel
 
@@ -34,8 +36,11 @@ export function Stage({ store, picture, size, marks, heat, zoom, painted }: Prop
   const [height, width] = size;
   const base = useRef<HTMLCanvasElement>(null);
   const over = useRef<HTMLCanvasElement>(null);
+  const hatch = useRef<HTMLCanvasElement>(null);
   const drag = useRef<{ points: Point[]; before: Marks; now: Marks } | null>(null);
   const outline = useSignal<Point[]>([]);
+  const hand = useSignal<Point | null>(null); // where the keys hold the tool
+  const down = useSignal(false);
   const annotating = store.about.value.can.annotate;
 
   useEffect(() => {
@@ -43,21 +48,53 @@ export function Stage({ store, picture, size, marks, heat, zoom, painted }: Prop
   }, [picture, width, height]);
   const shown = marks.value;
   useEffect(() => {
-    if (over.current !== null) paintMarks(over.current, shown);
-  }, [shown]);
+    if (over.current === null || hatch.current === null) return;
+    paintMarks(over.current, shown);
+    hatchMarks(hatch.current, shown, zoom);
+  }, [shown, zoom]);
 
   function at(event: PointerEvent): Point {
     const box = (event.currentTarget as HTMLElement).getBoundingClientRect();
     return { x: ((event.clientX - box.left) / box.width) * width, y: ((event.clientY - box.top) / box.height) * height };
   }
 
-  function begin(event: PointerEvent) {
+  function press(event: PointerEvent) {
     if (!annotating || event.button !== 0) return;
     event.preventDefault();
     (event.currentTarget as HTMLElement).setPointerCapture(event.pointerId);
+    hand.value = null;
+    begin(at(event));
+  }
+
+  function begin(point: Point) {
     const before = marks.value;
-    drag.current = { points: [at(event)], before, now: { irrelevant: copy(before.irrelevant), relevant: copy(before.relevant) } };
-    go(at(event));
+    drag.current = { points: [point], before, now: { irrelevant: copy(before.irrelevant), relevant: copy(before.relevant) } };
+    down.value = true;
+    go(point);
+  }
+
+  /** The arrow keys move the tool, Space puts it down and lifts it: what the pointer does with its button. */
+  function keyed(event: KeyboardEvent) {
+    if (!annotating || event.ctrlKey || event.metaKey || event.altKey) return;
+    const here = hand.value ?? { x: Math.floor(width / 2) + 0.5, y: Math.floor(height / 2) + 0.5 };
+    const far = event.shiftKey ? Math.max(1, Math.round(Math.max(width, height) / 10)) : 1;
+    const [x, y] = ARROWS[event.key] ?? [0, 0];
+    const clamp = (value: number, size: number) => Math.max(0.5, Math.min(size - 0.5, value));
+    const next = { x: clamp(here.x + x * far, width), y: clamp(here.y + y * far, height) };
+    if (ARROWS[event.key] !== undefined) {
+      hand.value = next;
+      if (drag.current !== null) go(next);
+    } else if (event.key === " " || event.key === "Enter") {
+      hand.value = next;
+      if (drag.current !== null) end(true);
+      else {
+        begin(next);
+        if (store.tool.value === "fill") end(true);
+      }
+    } else if (event.key === "Escape" && drag.current !== null) end(false);
+    else return;
+    event.preventDefault();
+    event.stopPropagation();
   }
 
   function go(point: Point) {
@@ -81,6 +118,7 @@ export function Stage({ store, picture, size, marks, heat, zoom, painted }: Prop
   function end(keep: boolean) {
     const now = drag.current;
     drag.current = null;
+    down.value = false;
     outline.value = [];
     if (now === null) return;
     if (!keep) {
@@ -94,23 +132,36 @@ export function Stage({ store, picture, size, marks, heat, zoom, painted }: Prop
 
   const cursor = annotating ? "crosshair" : "default";
   return (
-    <div class="wb-stage" data-testid="stage" tabIndex={0} role="group" aria-label={`picture of ${width} by ${height} pixels; paint with the pointer, or use the box of numbers below`}>
+    <div
+      class="wb-stage"
+      data-testid="stage"
+      tabIndex={0}
+      role="application"
+      aria-label={`picture of ${width} by ${height} pixels${annotating ? "; paint with the pointer, or move the tool with the arrow keys, put it down and lift it with Space" : ""}`}
+      onKeyDown={keyed}
+      onBlur={() => drag.current !== null && hand.value !== null && end(false)}
+    >
       <div
         class="wb-stage-layers"
         style={{ width: `${width * zoom}px`, height: `${height * zoom}px`, cursor }}
         data-testid="canvas"
-        onPointerDown={begin}
-        onPointerMove={(event) => drag.current !== null && go(at(event))}
-        onPointerUp={() => end(true)}
-        onPointerCancel={() => end(false)}
+        onPointerDown={press}
+        onPointerMove={(event) => drag.current !== null && hand.value === null && go(at(event))}
+        onPointerUp={() => hand.value === null && end(true)}
+        onPointerCancel={() => hand.value === null && end(false)}
       >
         <canvas ref={base} width={width} height={height} class={zoom >= 3 ? "wb-layer wb-pixels" : "wb-layer"} />
         {heat !== undefined && <HeatLayer heat={heat} opacity={store.layout.value.opacity} />}
         <canvas ref={over} width={width} height={height} class="wb-layer wb-pixels" data-testid="marks" />
+        <canvas ref={hatch} class="wb-layer" aria-hidden="true" />
         <svg class="wb-layer" viewBox={`0 0 ${width} ${height}`} preserveAspectRatio="none" aria-hidden="true">
           <polygon class="wb-outline" points={outline.value.map(({ x, y }) => `${x},${y}`).join(" ")} />
+          {hand.value !== null && <path class="wb-hand" d={`M${hand.value.x} 0V${height}M0 ${hand.value.y}H${width}`} />}
         </svg>
       </div>
+      <p class="wb-hidden" aria-live="polite" data-testid="hand">
+        {hand.value !== null && `column ${Math.floor(hand.value.x)}, row ${Math.floor(hand.value.y)}${down.value ? `, ${store.tool.value} is down` : ""}`}
+      </p>
     </div>
   );
 }
@@ -141,7 +192,7 @@ function paintMarks(canvas: HTMLCanvasElement, marks: Marks) {
   for (const role of ["irrelevant", "relevant"] as const) {
     const [red, green, blue] = COLOURS[role];
     const { data } = marks[role];
-    for (let at = 0; at < data.length; at++) if (data[at]) picture.data.set([red, green, blue, 150], 4 * at);
+    for (let at = 0; at < data.length; at++) if (data[at]) picture.data.set([red, green, blue, TINT], 4 * at);
   }
   context.putImageData(picture, 0, 0);
 }

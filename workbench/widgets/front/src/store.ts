@@ -67,6 +67,7 @@ export interface RunFigures {
   steps: [number, number, number, number][];
   checks: [number, number][];
   compared: Compared | null;
+  settled: "" | "kept" | "discarded";
 }
 
 export interface Compared {
@@ -81,9 +82,11 @@ export type Tool = "brush" | "erase" | "rectangle" | "lasso" | "fill";
 export type Role = "irrelevant" | "relevant";
 
 /** What the foot of the view says about the log: nothing yet, on its way, on the disk, or refused. */
-export type Saved = { state: "none" | "saving" | "saved" | "failed"; words: string };
+export type Saved = { state: "none" | "saving" | "saved" | "failed"; words: string; again?: boolean };
 
 export interface Store {
+  /** Begins the ids of this view's elements: a page may show several. */
+  name: string;
   wire: Wire;
   about: ReadonlySignal<About>;
   slices: ReadonlySignal<SliceRow[]>;
@@ -106,6 +109,9 @@ export interface Store {
   brush: Signal<number>;
   open: Signal<"" | "facets" | "slices" | "runs" | "help">;
   busy: Signal<boolean>;
+  /** Whether the kernel is known to be gone, and for how many seconds it has not answered if that is long. */
+  gone: Signal<boolean>;
+  late: Signal<number>;
   notice: Signal<string>;
   say(words: string): void;
   /** Runs something that asks the kernel; words of a refusal are shown at the foot. */
@@ -119,15 +125,24 @@ export interface Trait<T> extends ReadonlySignal<T> {
 }
 
 const IDLE_MS = 1500; // a kernel that is busy for longer is worth a word
+const LATE_MS = 12_000; // and one that is silent for so long may be gone
 
 /** Ties signals to a model's traits and events. */
 export function openStore(model: Model): Store {
   const ends: (() => void)[] = [];
   const busy = signal(false);
-  const wire = connect(model, () => (busy.value = busy.value && wire.waiting().count > 0));
+  const gone = signal(false);
+  const late = signal(0);
+  const wire = connect(
+    model,
+    () => (busy.value = busy.value && wire.waiting().count > 0),
+    (live) => (gone.value = !live),
+  );
   const clock = setInterval(() => {
     const { count, since } = wire.waiting();
-    busy.value = count > 0 && performance.now() - since > IDLE_MS;
+    const waited = count > 0 ? performance.now() - since : 0;
+    busy.value = waited > IDLE_MS;
+    late.value = waited > LATE_MS ? Math.round(waited / 5000) * 5 : 0;
   }, 500);
   ends.push(() => clearInterval(clock));
 
@@ -140,7 +155,12 @@ export function openStore(model: Model): Store {
       put(value: T) {
         inner.value = value;
         model.set(name, write(value));
-        model.save_changes();
+        if (gone.value) return;
+        try {
+          model.save_changes();
+        } catch {
+          gone.value = true; // the connection is closed
+        }
       },
     });
   }
@@ -156,30 +176,31 @@ export function openStore(model: Model): Store {
   const marked = signal(0);
   const notice = signal("");
 
+  function change(job: number, figures: Partial<RunFigures>) {
+    const before = runs.value.find((run) => run.job === job) ?? { job, of: 0, steps: [], checks: [], compared: null, settled: "" };
+    runs.value = [...runs.value.filter((run) => run.job !== job), { ...before, ...figures }].sort((a, b) => a.job - b.job);
+  }
+
   ends.push(
     wire.on<Shown>("shown", ({ version, count, of, error }) => (shown.value = { version, count, of, error })),
     wire.on<{ facets: Facet[] }>("facets", (event) => (facets.value = event.facets)),
     wire.on<Job>("job", (job) => {
-      jobs.value = [...jobs.value.filter((other) => other.job !== job.job), job].slice(-12);
+      jobs.value = [...jobs.value.filter((other) => other.job !== job.job), job].sort((a, b) => a.job - b.job).slice(-12);
     }),
     wire.on<{ job: number; of: number; steps: RunFigures["steps"]; checks: RunFigures["checks"] }>("steps", (event) => {
       const before = runs.value.find((run) => run.job === event.job);
-      const run: RunFigures = {
-        job: event.job,
+      change(event.job, {
         of: event.of,
-        steps: [...(before?.steps ?? []), ...event.steps],
-        checks: [...(before?.checks ?? []), ...event.checks],
-        compared: before?.compared ?? null,
-      };
-      runs.value = [...runs.value.filter((other) => other.job !== event.job), run];
+        steps: together(before?.steps ?? [], event.steps),
+        checks: together(before?.checks ?? [], event.checks),
+      });
     }),
-    wire.on<Compared>("compared", (compared) => {
-      runs.value = runs.value.map((run) => (run.job === compared.job ? { ...run, compared } : run));
-    }),
-    wire.on("saved", () => (marked.value += 1)),
+    wire.on<Compared>("compared", (compared) => change(compared.job, { compared })),
+    wire.on<{ job: number; how: "kept" | "discarded" }>("settled", ({ job, how }) => change(job, { settled: how })),
   );
 
   const store: Store = {
+    name: `wb${Math.random().toString(36).slice(2, 8)}`,
     wire,
     about,
     slices: plain<SliceRow[]>("slices"),
@@ -201,6 +222,8 @@ export function openStore(model: Model): Store {
     brush: signal(1.5),
     open: signal<"" | "facets" | "slices" | "runs" | "help">(""),
     busy,
+    gone,
+    late,
     notice,
     say: (words) => (notice.value = words),
     attempt(work) {
@@ -214,6 +237,13 @@ export function openStore(model: Model): Store {
   // What was shown before this page was loaded: the kernel tells it again.
   store.attempt(() => wire.ask("figures"));
   return store;
+}
+
+/** Puts steps together by their numbers: what is told twice is there once. */
+export function together<T extends [number, ...number[]]>(before: T[], more: T[]): T[] {
+  const [last, first] = [before.at(-1), more[0]];
+  if (last === undefined || first === undefined || last[0] < first[0]) return [...before, ...more];
+  return [...new Map([...before, ...more].map((step) => [step[0], step])).values()].sort((a, b) => a[0] - b[0]);
 }
 
 /** Reads row numbers from the bytes of a trait. */

@@ -4,12 +4,13 @@ import { useSignal } from "@preact/signals";
 import { useEffect, useMemo } from "preact/hooks";
 import { CellView } from "./cells";
 import { choose, steer } from "./choosing";
+import { useFocusPlace } from "./focusing";
 import { openPages } from "./pages";
 import { useScroller } from "./scroller";
 import { visible } from "./spans";
 import type { ColumnAbout, Store } from "./store";
 
-const LINE = 40; // pixels of a line
+const LINE = 44; // pixels of a line
 const HEAD = 30;
 const WIDTHS: Record<string, number> = { scalar: 110, text: 260, image: 64, prediction: 190, embedding: 130, tensor: 130, mask: 64 };
 const NARROWEST = 48;
@@ -17,7 +18,7 @@ const NARROWEST = 48;
 /** A table of any length: only the lines on the screen are there. */
 export function Table({ store }: { store: Store }) {
   const pages = useMemo(() => openPages(store, "table"), [store]);
-  const scroller = useScroller(0);
+  const scroller = useScroller({ width: 0, height: HEAD });
   const widths = useSignal<Record<string, number>>({});
   useEffect(() => () => pages.close(), [pages]);
 
@@ -37,11 +38,10 @@ export function Table({ store }: { store: Store }) {
   });
   void pages.arrived.value;
   const widthOf = ({ name, kind }: ColumnAbout) => widths.value[name] ?? WIDTHS[kind] ?? 130;
-  const template = shown.map((column) => `${widthOf(column)}px`).join(" ");
-  const focusPlace = store.focus.value === null ? undefined : pages.placeOf(store.focus.value);
-  useEffect(() => {
-    if (focusPlace !== undefined) scroller.show(focusPlace);
-  }, [store.focus.value]);
+  // The last one takes what is left of the line.
+  const template = shown.map((column, at) => (at < shown.length - 1 ? `${widthOf(column)}px` : `minmax(${widthOf(column)}px, 1fr)`)).join(" ");
+  const focusPlace = useFocusPlace(store, pages, (place) => scroller.show(place));
+  const drawn = focusPlace !== undefined && focusPlace >= view.first && focusPlace <= view.last;
 
   const lines = [];
   for (let place = view.first; place <= view.last; place++) {
@@ -51,7 +51,7 @@ export function Table({ store }: { store: Store }) {
     lines.push(
       <div
         key={place}
-        id={`wb-line-${place}`}
+        id={`${store.name}-line-${place}`}
         class={`wb-line${selected ? " wb-selected" : ""}${focused ? " wb-focused" : ""}`}
         style={{ top: `${HEAD + view.offset + (place - view.first) * LINE}px`, gridTemplateColumns: template, height: `${LINE}px` }}
         role="row"
@@ -82,10 +82,10 @@ export function Table({ store }: { store: Store }) {
       aria-label={`Table of ${count.toLocaleString("en")} rows`}
       aria-rowcount={count + 1}
       aria-multiselectable="true"
-      aria-activedescendant={focusPlace === undefined ? undefined : `wb-line-${focusPlace}`}
+      aria-activedescendant={drawn ? `${store.name}-line-${focusPlace}` : undefined}
       tabIndex={0}
       onScroll={() => scroller.onScroll()}
-      onKeyDown={(event) => steer(event, store, pages, 1, (place) => scroller.show(place))}
+      onKeyDown={(event) => steer(event, store, pages, { across: 1, screen: Math.floor(scroller.size.height / LINE) }, (place) => scroller.show(place))}
     >
       <div class="wb-table-lines" role="rowgroup" style={{ height: `${view.total + HEAD}px` }}>
         <div class="wb-table-head" role="row" style={{ gridTemplateColumns: template }}>

@@ -28,7 +28,7 @@ export type Cell =
   | boolean
   | string
   | { text: string; length: number }
-  | { label: string | null; top: [string, number][] }
+  | { label: string | null; top: [string, number | string][] } // a chance that is no number is told in words: NaN
   | { spark: (number | null)[]; of: number }
   | { lazy: true }
   | { failed: string };
@@ -67,7 +67,15 @@ export interface Reply<T> {
 }
 
 /** An error whose words are meant for the person who looks at the page. */
-export class Refused extends Error {}
+export class Refused extends Error {
+  /** `again` where the same may well succeed in a while: a log that somebody else writes to, a disk that is full. */
+  constructor(words: string, readonly again = false) {
+    super(words);
+  }
+}
+
+const ANSWER_MS = 2000; // within which a kernel that was asked whether it is there says so
+const GONE = "The kernel of this view is gone, restarted or ended. What was saved is on the disk: run the cell again to go on.";
 
 /** A request that a later one has made superfluous: no error, and nothing to show. */
 export class Superseded extends Error {}
@@ -79,6 +87,8 @@ export interface Wire {
   on<T>(event: string, call: (event: T, buffers: DataView[]) => void): () => void;
   /** How many requests have no answer yet, and since when the oldest waits (milliseconds; 0 for none). */
   waiting(): { count: number; since: number };
+  /** Whether a request of that number is one of this view. */
+  asked(id: number | null): boolean;
   close(): void;
 }
 
@@ -90,14 +100,18 @@ interface Pending {
 }
 
 /** Speaks with the kernel through a model. */
-export function connect(model: Model, changed: () => void = () => {}): Wire {
+export function connect(model: Model, changed: () => void = () => {}, live: (live: boolean) => void = () => {}): Wire {
   // Several views of one model share its messages: each knows its own by numbers that no other has.
   const first = Math.floor(Math.random() * 2 ** 40) * 1000;
+  const mine = first.toString(36); // another view's wish must not take the place of this one's
   let next = first;
+  let gone = false;
   const pending = new Map<number, Pending>();
   const listeners = new Map<string, Set<(event: never, buffers: DataView[]) => void>>();
 
-  function receive(message: { id?: number; ok?: unknown; error?: string; event?: string }, buffers: DataView[] = []) {
+  function receive(message: { id?: number; ok?: unknown; error?: string; again?: boolean; event?: string }, buffers: DataView[] = []) {
+    clearTimeout(silence);
+    if (gone) live(!(gone = false));
     if (message.event !== undefined) {
       for (const call of listeners.get(message.event) ?? []) call(message as never, buffers);
       return;
@@ -106,12 +120,39 @@ export function connect(model: Model, changed: () => void = () => {}): Wire {
     if (asked === undefined) return; // of another view, or superseded meanwhile
     pending.delete(message.id as number);
     changed();
-    if (message.error !== undefined) asked.reject(new Refused(message.error));
+    if (message.error !== undefined) asked.reject(new Refused(message.error, message.again === true));
     else asked.resolve({ ok: message.ok as never, buffers });
   }
 
   const listener = receive as (...what: never[]) => void;
   model.on("msg:custom", listener);
+
+  /** The other end is gone: a kernel that was restarted, or ended. What waits for it is told so. */
+  function hangUp() {
+    if (!gone) live(!(gone = true));
+    for (const asked of pending.values()) asked.reject(new Refused(GONE));
+    pending.clear();
+    changed();
+  }
+  // Widget managers say that a connection has changed, not how: one that has ended does not answer.
+  let silence: ReturnType<typeof setTimeout> | undefined;
+  function onLive() {
+    clearTimeout(silence);
+    silence = setTimeout(hangUp, ANSWER_MS);
+    post("alive", {});
+  }
+  model.on("comm_live_update", onLive);
+
+  function post(action: string, fields: Record<string, unknown>): number {
+    const id = next++;
+    try {
+      model.send({ ...fields, id, do: action });
+    } catch {
+      hangUp(); // the connection itself is closed
+    }
+    return id;
+  }
+
   return {
     ask<T>(action: string, fields: Record<string, unknown> = {}, instead = "") {
       if (instead !== "") {
@@ -121,10 +162,10 @@ export function connect(model: Model, changed: () => void = () => {}): Wire {
           asked.reject(new Superseded(action));
         }
       }
-      const id = next++;
+      if (gone) return Promise.reject(new Refused(GONE));
       return new Promise<Reply<T>>((resolve, reject) => {
-        pending.set(id, { resolve: resolve as Pending["resolve"], reject, instead, since: performance.now() });
-        model.send(instead === "" ? { ...fields, id, do: action } : { ...fields, id, do: action, instead });
+        pending.set(next, { resolve: resolve as Pending["resolve"], reject, instead, since: performance.now() });
+        post(action, instead === "" ? fields : { ...fields, instead: `${instead} ${mine}` });
         changed();
       });
     },
@@ -137,8 +178,12 @@ export function connect(model: Model, changed: () => void = () => {}): Wire {
       const oldest = Math.min(...[...pending.values()].map((asked) => asked.since));
       return { count: pending.size, since: pending.size ? oldest : 0 };
     },
+    asked: (id) => id !== null && id >= first && id < next,
     close() {
+      if (!gone) post("leave", {});
       model.off("msg:custom", listener);
+      model.off("comm_live_update", onLive);
+      clearTimeout(silence);
       for (const asked of pending.values()) asked.reject(new Superseded("closed"));
       pending.clear();
       listeners.clear();
