@@ -16,6 +16,8 @@ import { Table } from "./table";
 
 const TOOLS: Record<string, Tool> = { brush: "brush", erase: "erase", rectangle: "rectangle", lasso: "lasso", fill: "fill" };
 
+const TINY = 96; // pixels of a side up to which pictures are shown pixel by pixel
+
 /** One view of a panel. */
 export function App({ store }: { store: Store }) {
   const root = useRef<HTMLDivElement>(null);
@@ -33,7 +35,7 @@ export function App({ store }: { store: Store }) {
   return (
     <div
       ref={root}
-      class={`wb-app wb-view-${view}`}
+      class={`wb-app wb-view-${view}${store.about.value.size?.every((side) => side <= TINY) ? " wb-tiny" : ""}`}
       style={{ "--wb-height": `${height}px` }}
       data-testid="app"
       data-ready="1"

@@ -8,6 +8,7 @@ import { visible } from "./spans";
 import type { Caption } from "./cells";
 import type { Cell } from "./wire";
 
+const COARSE = 48; // cells across up to which each is one pixel of the picture, and drawn as one
 const MARKS = ["", "marked by hand", "marked by propagation"];
 
 interface Props {
@@ -19,6 +20,8 @@ interface Props {
   text: Cell | undefined;
   style: Record<string, string>;
   height: number;
+  /** Whether there is room for a long caption. */
+  roomy: boolean;
   selected: boolean;
   focused: boolean;
   heat: HeatMap | undefined;
@@ -27,7 +30,7 @@ interface Props {
 }
 
 /** One row of the gallery; grey until it has arrived. */
-export function Card({ id, place, of, tile, caption, text, style, height, selected, focused, heat, opacity, choose }: Props) {
+export function Card({ id, place, of, tile, caption, text, style, height, roomy, selected, focused, heat, opacity, choose }: Props) {
   const words = caption === "" ? "" : caption.words;
   const state = `${selected ? " wb-selected" : ""}${focused ? " wb-focused" : ""}${tile === undefined ? " wb-waiting" : ""}`;
   const mark = MARKS[tile?.mark ?? 0] ?? "";
@@ -57,7 +60,7 @@ export function Card({ id, place, of, tile, caption, text, style, height, select
         {mark !== "" && <span class={`wb-card-mark wb-mark-${tile?.mark}`} title={mark} />}
       </div>
       <p class={`wb-caption${caption !== "" && caption.wrong ? " wb-wrong" : ""}`} title={words}>
-        {words}
+        {roomy ? words : caption === "" ? "" : caption.short}
       </p>
     </div>
   );
@@ -69,5 +72,5 @@ export function HeatLayer({ heat, opacity }: { heat: HeatMap; opacity: number })
   useEffect(() => {
     if (canvas.current !== null) paintHeat(canvas.current, heat);
   }, [heat]);
-  return <canvas ref={canvas} class="wb-heat" style={{ opacity }} aria-hidden="true" />;
+  return <canvas ref={canvas} class={heat.width <= COARSE ? "wb-heat wb-pixels" : "wb-heat"} style={{ opacity }} aria-hidden="true" />;
 }

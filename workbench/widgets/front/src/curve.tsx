@@ -21,17 +21,21 @@ export function Curve({ run }: { run: RunFigures }) {
       : `step ${last[0]} of ${run.of}, loss ${last[1].toFixed(3)}, penalty ${last[2].toFixed(4)}${check === undefined ? "" : `, accuracy with marks refilled ${check[1].toFixed(3)}`}`;
   return (
     <figure class="wb-curve" data-testid="curve" data-steps={run.steps.length}>
-      <svg viewBox={`0 0 ${WIDTH} ${HEIGHT}`} role="img" aria-label={words}>
-        <line class="wb-axis" x1="4" x2={WIDTH - 4} y1={HEIGHT - 4} y2={HEIGHT - 4} />
+      <svg viewBox={`0 0 ${WIDTH} ${HEIGHT}`} preserveAspectRatio="none" role="img" aria-label={words}>
+        {[0, 0.5, 1].map((share) => <line key={share} class="wb-axis" x1="4" x2={WIDTH - 4} y1={y(share)} y2={y(share)} />)}
         <path class="wb-line-task" d={line(losses)} />
         <path class="wb-line-penalty" d={line(penalties)} />
         <path class="wb-line-check" d={run.checks.map(([step, accuracy], at) => `${at === 0 ? "M" : "L"}${x(step)} ${y(accuracy)}`).join("")} />
-        {run.checks.map(([step, accuracy]) => <circle key={step} class="wb-dot-check" cx={x(step)} cy={y(accuracy)} r="2.5" />)}
+        <path class="wb-dot-check" d={run.checks.map(([step, accuracy]) => `M${x(step)} ${y(accuracy)}h0`).join("")} />
       </svg>
       <figcaption>
-        <span class="wb-key wb-key-task">loss</span> <span class="wb-key wb-key-penalty">penalty</span>{" "}
-        <span class="wb-key wb-key-check">accuracy, marks refilled</span>
-        <br />
+        <span class="wb-keys">
+          <span class="wb-key wb-key-task">loss</span>
+          <span class="wb-key wb-key-penalty">penalty</span>
+          <span class="wb-small">0 to {most.toPrecision(2)}</span>
+          <span class="wb-key wb-key-check">accuracy, marks refilled</span>
+          <span class="wb-small">0 to 1</span>
+        </span>
         {words}
       </figcaption>
     </figure>

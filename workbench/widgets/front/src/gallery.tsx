@@ -12,6 +12,7 @@ import { useScroller } from "./scroller";
 import type { Store } from "./store";
 
 const GAP = 6;
+const PADDING = { width: 20, height: 16 }; // as the style sheet has it, both sides
 const CAPTION = 18; // pixels of the line beneath a picture
 const ROOMY = 144; // pixels of a card from which the number fits into its caption
 const OVERLAY = 64; // cells of a map in a thumbnail, at most
@@ -20,7 +21,7 @@ const OVERLAY = 64; // cells of a map in a thumbnail, at most
 export function Gallery({ store }: { store: Store }) {
   const pages = useMemo(() => openPages(store, "gallery"), [store]);
   const heats = useMemo(() => openHeats(store, "overlay"), [store]);
-  const scroller = useScroller({ width: 2 * GAP, height: 2 * GAP });
+  const scroller = useScroller(PADDING);
   useEffect(() => () => (pages.close(), heats.stop()), [pages, heats]);
 
   const { tile, overlay, method, target, opacity } = store.layout.value;

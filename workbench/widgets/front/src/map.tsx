@@ -4,10 +4,10 @@ import { useSignal, useSignalEffect } from "@preact/signals";
 import { useEffect, useRef } from "preact/hooks";
 import createScatterplot from "regl-scatterplot";
 import { numberWords } from "./cells";
-import { CATEGORIES, NOTHING, type Theme, category, ramp } from "./colours";
+import { BACKGROUND, CATEGORIES, NOTHING, type Theme, category, hex, parsed, ramp } from "./colours";
 import { visible } from "./spans";
 import type { Store } from "./store";
-import { themeOf } from "./theme";
+import { backgroundOf, useTheme } from "./theme";
 import { told } from "./wire";
 
 interface ScatterReply {
@@ -28,6 +28,7 @@ export function MapView({ store }: { store: Store }) {
   const drawn = useSignal(0);
   const waiting = useSignal(true);
   const lasso = useSignal(false);
+  const theme = useTheme(box);
   const { columns, data } = store.about.value;
   const embeddings = columns.filter(({ kind }) => kind === "embedding");
   const by = store.layout.value.map ?? embeddings[0]?.name ?? null;
@@ -41,8 +42,8 @@ export function MapView({ store }: { store: Store }) {
     canvas.setAttribute("role", "img");
     element.append(canvas);
     const made = createScatterplot({
-      canvas, width: element.clientWidth, height: element.clientHeight, pointSize: 3, opacity: 0.8, pointSizeSelected: 2,
-      lassoOnLongPress: true, deselectOnEscape: false,
+      canvas, width: element.clientWidth, height: element.clientHeight, pointSize: 3, opacity: 0.8, pointSizeSelected: 1,
+      lassoOnLongPress: true, deselectOnEscape: false, opacityInactiveScale: 0.25, pointOutlineWidth: 1,
       backgroundColor: background(element), lassoLongPressIndicatorParentElement: element,
     });
     plot.current = made;
@@ -77,7 +78,7 @@ export function MapView({ store }: { store: Store }) {
         if (!here || plot.current === null || points === undefined || codes === undefined) return;
         legend.value = ok.colours;
         await plot.current.draw(split(points, codes, ok), { preventFilterReset: false });
-        paint(plot.current, ok, box.current);
+        paint(plot.current, ok.colours, theme.peek());
         waiting.value = false;
         drawn.value = Math.round(performance.now() - begun);
         filter(store, plot.current);
@@ -94,6 +95,11 @@ export function MapView({ store }: { store: Store }) {
   }, [by, colour, data, placed]);
 
   useSignalEffect(() => {
+    const now = theme.value;
+    plot.current?.set({ backgroundColor: background(box.current), lassoColor: now === "dark" ? "#8ec5ff" : "#0b63c5" });
+    if (plot.current !== null && drawn.peek() > 0) paint(plot.current, legend.peek(), now);
+  });
+  useSignalEffect(() => {
     void store.shown.value;
     if (plot.current !== null && drawn.value > 0) filter(store, plot.current);
   });
@@ -108,7 +114,7 @@ export function MapView({ store }: { store: Store }) {
   const colourable = columns.filter(({ computed, facet, kind }) => computed && (facet !== null || kind === "prediction"));
   return (
     <div class="wb-map" data-testid="map" data-drawn={drawn.value}>
-      <div class="wb-viewbar" role="toolbar" aria-label="Map">
+      <div class="wb-map-tools" role="toolbar" aria-label="Map">
         <button type="button" aria-pressed={lasso.value} onClick={() => (lasso.value = !lasso.value)} title="draw around points to select them (or hold Shift)" data-testid="lasso">
           lasso
         </button>
@@ -124,9 +130,9 @@ export function MapView({ store }: { store: Store }) {
             {colourable.map(({ name }) => <option key={name} value={name}>{name}</option>)}
           </select>
         </label>
-        <Legend colours={legend.value} element={box.current} />
       </div>
       <div ref={box} class="wb-map-canvas" data-testid="map-canvas" />
+      <Legend colours={legend.value} theme={theme.value} />
       {!placed ? (
         <p class="wb-map-waiting">
           <button type="button" class="wb-primary" data-testid="compute-map" onClick={() => store.attempt(() => store.wire.ask("compute", { column: by ?? "" }))}>
@@ -140,7 +146,7 @@ export function MapView({ store }: { store: Store }) {
   );
 }
 
-function Legend({ colours, element }: { colours: ScatterReply["colours"]; element: Element | null }) {
+function Legend({ colours, theme }: { colours: ScatterReply["colours"]; theme: Theme }) {
   if (colours === null) return null;
   if (colours.kind === "numbers") {
     return (
@@ -149,7 +155,6 @@ function Legend({ colours, element }: { colours: ScatterReply["colours"]; elemen
       </span>
     );
   }
-  const theme = themeOf(element);
   return (
     <span class="wb-legend">
       {(colours.labels ?? []).slice(0, 24).map((label, code) => (
@@ -177,8 +182,8 @@ function split(points: DataView, codes: DataView, { colours, count }: ScatterRep
   return { x, y, z };
 }
 
-function paint(plot: Plot, { colours }: ScatterReply, element: Element | null) {
-  const theme: Theme = themeOf(element);
+function paint(plot: Plot, colours: ScatterReply["colours"], theme: Theme) {
+  plot.set({ pointColorActive: theme === "dark" ? "#ffffff" : "#10161f" });
   if (colours === null) plot.set({ colorBy: null, pointColor: CATEGORIES[theme][0] ?? "#0072b2" });
   else if (colours.kind === "numbers") plot.set({ colorBy: "valueA", pointColor: ramp(STEPS) });
   else {
@@ -195,13 +200,12 @@ function filter(store: Store, plot: Plot) {
     ({ ok, buffers }) => {
       const bits = buffers[0];
       if (bits === undefined || ok.version !== version || plot.get("isDestroyed")) return;
-      const rows = new Uint32Array(ok.count);
-      let at = 0;
+      const rows: number[] = []; // a plain list: the plot takes any other array for one row
       for (let byte = 0; byte < bits.byteLength; byte++) {
         const eight = bits.getUint8(byte);
-        for (let bit = 0; eight >> bit !== 0; bit++) if ((eight >> bit) & 1) rows[at++] = 8 * byte + bit;
+        for (let bit = 0; eight >> bit !== 0; bit++) if ((eight >> bit) & 1) rows.push(8 * byte + bit);
       }
-      void plot.filter(rows as never, { preventEvent: true });
+      void plot.filter(rows, { preventEvent: true });
     },
     (error: unknown) => told(error, store.say),
   );
@@ -210,9 +214,9 @@ function filter(store: Store, plot: Plot) {
 function mark(store: Store, plot: Plot) {
   const rows = store.selection.peek();
   if (rows.length === 0) plot.deselect({ preventEvent: true });
-  else plot.select(rows as never, { preventEvent: true });
+  else plot.select([...rows], { preventEvent: true });
 }
 
-function background(element: Element): [number, number, number, number] {
-  return themeOf(element) === "dark" ? [0.067, 0.078, 0.094, 1] : [1, 1, 1, 1];
+function background(element: Element | null): string {
+  return hex(backgroundOf(element) ?? parsed(BACKGROUND.light));
 }

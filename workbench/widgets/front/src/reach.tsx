@@ -8,7 +8,7 @@ import type { Store } from "./store";
 import { told } from "./wire";
 
 const WAYS: [string, string][] = [
-  ["template", "pictures that show the same there"],
+  ["template", "rows alike in that place"],
   ["cluster", "its cluster of explanations"],
   ["neighbours", "its nearest rows"],
   ["all", "all rows"],
@@ -69,13 +69,13 @@ export function Reach({ store, desk }: { store: Store; desk: Desk }) {
       {preview.value !== null && (
         <div class="wb-preview" data-testid="preview">
           <p>{preview.value.words}</p>
-          <Thumbs store={store} rows={preview.value.rows} name="preview" />
           <div class="wb-group">
             <button type="button" class="wb-primary" disabled={preview.value.count === 0} onClick={() => void write()} data-testid="spread">
               write to {preview.value.count.toLocaleString("en")} rows
             </button>
             <button type="button" onClick={() => (preview.value = null)}>not now</button>
           </div>
+          <Thumbs store={store} rows={preview.value.rows} name="preview" />
         </div>
       )}
     </div>

@@ -5,7 +5,6 @@ import { useEffect } from "preact/hooks";
 import { Changes } from "./changes";
 import { Curve } from "./curve";
 import { Thumbs } from "./nearest";
-import { visible } from "./spans";
 import type { Compared, RunFigures, Store } from "./store";
 import { told } from "./wire";
 
@@ -27,18 +26,18 @@ export function Runs({ store }: { store: Store }) {
     );
   return (
     <div class="wb-runs">
-      <form class="wb-group" onSubmit={(event) => (event.preventDefault(), start())}>
-        <label>obey by{" "}
+      <form class="wb-run-form" onSubmit={(event) => (event.preventDefault(), start())}>
+        <label><span class="wb-small">obey by</span>
           <select value={loss.value} onChange={(event) => (loss.value = event.currentTarget.value)} data-testid="loss">
             {losses.map((each) => <option key={each} value={each}>{each}</option>)}
           </select>
         </label>
-        <label>train{" "}
+        <label><span class="wb-small">train</span>
           <select value={part.value} onChange={(event) => (part.value = event.currentTarget.value)} data-testid="weights">
             {weights.map((each) => <option key={each} value={each}>{each === "all" ? "all weights" : each}</option>)}
           </select>
         </label>
-        <label>for{" "}
+        <label><span class="wb-small">for</span>
           <input class="wb-number" type="number" min="0" step="any" required value={length.value} aria-label="how long" data-testid="length" onInput={(event) => (length.value = event.currentTarget.value)} />
         </label>
         <select value={unit.value} aria-label="unit" data-testid="unit" onChange={(event) => (unit.value = event.currentTarget.value as "steps" | "minutes")}>
@@ -65,34 +64,31 @@ function Run({ store, run }: { store: Store; run: RunFigures }) {
         <span>{job?.words ?? ""}</span>
         {going && <button type="button" onClick={() => store.attempt(() => store.wire.ask("stop", { job: run.job }))} data-testid="stop-run">stop, keep the best so far</button>}
       </p>
-      {run.compared !== null && <Outcome store={store} compared={run.compared} />}
+      {run.compared !== null && <Outcome store={store} compared={run.compared} settled={run.settled} />}
     </section>
   );
 }
 
 /** What a run changed, and whether it is kept. */
-function Outcome({ store, compared }: { store: Store; compared: Compared }) {
+function Outcome({ store, compared, settled }: { store: Store; compared: Compared; settled: RunFigures["settled"] }) {
   const which = useSignal<"fixed" | "broken">("fixed");
   const rows = useSignal<number[]>([]);
-  const settled = useSignal("");
+  const gone = settled === "discarded";
   useEffect(() => {
+    if (gone) return;
     store.wire.ask<{ rows: number[] }>("fixed", { job: compared.job, which: which.value }, "fixed").then(
       ({ ok }) => (rows.value = ok.rows),
       (error: unknown) => told(error, store.say),
     );
-  }, [which.value, compared.job]);
-  const settle = (action: "keep" | "discard", words: string) =>
-    store.attempt(async () => {
-      await store.wire.ask(action, { job: compared.job });
-      settled.value = words;
-    });
+  }, [which.value, compared.job, gone]);
+  const settle = (action: "keep" | "discard") => store.attempt(() => store.wire.ask(action, { job: compared.job }));
   return (
-    <div data-testid="outcome">
+    <div class="wb-outcome" data-testid="outcome">
       <table class="wb-figures">
-        <thead><tr><th scope="col">on rows not seen</th><th scope="col">before</th><th scope="col">after</th></tr></thead>
+        <thead><tr><th scope="col">on rows not seen</th><th scope="col" class="wb-end">before</th><th scope="col" class="wb-end">after</th></tr></thead>
         <tbody>
           {compared.figures.map(([words, before, after]) => (
-            <tr key={words}><th scope="row">{words}</th><td>{figure(before)}</td><td>{figure(after)}</td></tr>
+            <tr key={words}><th scope="row">{words}</th><td class="wb-end">{figure(before, isShare(words, before, after))}</td><td class="wb-end">{figure(after, isShare(words, before, after))}</td></tr>
           ))}
         </tbody>
       </table>
@@ -113,20 +109,25 @@ function Outcome({ store, compared }: { store: Store; compared: Compared }) {
         </button>
       </div>
       <Thumbs store={store} rows={rows.value.slice(0, 24)} name="fixed" />
-      {settled.value === "" && <Changes store={store} job={compared.job} />}
-      {settled.value === "" ? (
-        <div class="wb-group">
-          <button type="button" class="wb-primary" onClick={() => settle("keep", "Kept: predictions and maps are now of this model.")} data-testid="keep">keep this model</button>
-          <button type="button" onClick={() => settle("discard", "Discarded: the model is as it was.")} data-testid="discard">discard</button>
+      {settled === "" && <Changes store={store} job={compared.job} />}
+      {settled === "" ? (
+        <div class="wb-group wb-settle">
+          <button type="button" class="wb-primary" onClick={() => settle("keep")} data-testid="keep">keep this model</button>
+          <button type="button" onClick={() => settle("discard")} data-testid="discard">discard</button>
         </div>
       ) : (
-        <p data-testid="settled">{visible(settled.value)}</p>
+        <p data-testid="settled">{gone ? "Discarded: the model is as it was." : "Kept: predictions and maps are now of this model."}</p>
       )}
     </div>
   );
 }
 
-function figure(value: number | null): string {
+function figure(value: number | null, share: boolean): string {
   if (value === null) return "–";
-  return Math.abs(value) <= 1 ? `${(100 * value).toFixed(1)}%` : value.toPrecision(3);
+  return share ? `${(100 * value).toFixed(1)}%` : value.toPrecision(3);
+}
+
+/** Whether a figure is told in percent: both sides alike, and nothing that has a unit. */
+function isShare(words: string, ...sides: (number | null)[]): boolean {
+  return !words.endsWith("nats") && sides.every((value) => value === null || Math.abs(value) <= 1);
 }

@@ -20,11 +20,11 @@ export function SlicesMenu({ store }: { store: Store }) {
         <p class="wb-small">No slice yet. Narrow the rows by the filter or a facet, or select some, and give them a name.</p>
       ) : (
         <table>
-          <thead><tr><th scope="col">slice</th><th scope="col">rows</th><th scope="col">accuracy</th><th /></tr></thead>
+          <thead><tr><th scope="col">slice</th><th scope="col" class="wb-end">rows</th><th scope="col" class="wb-end">accuracy</th><th /></tr></thead>
           <tbody>{store.slices.value.map((slice) => <SliceLine key={slice.name} store={store} slice={slice} />)}</tbody>
         </table>
       )}
-      <form class="wb-group" onSubmit={(event) => (event.preventDefault(), make(selected > 0 ? "selection" : "filter"))}>
+      <form class="wb-slice-form" onSubmit={(event) => (event.preventDefault(), make(selected > 0 ? "selection" : "filter"))}>
         <input value={name.value} placeholder="name of a new slice" aria-label="name of a new slice" maxLength={200} data-testid="slice-name" onInput={(event) => (name.value = event.currentTarget.value)} />
         <button type="button" disabled={name.value.trim() === "" || selected === 0} onClick={() => make("selection")} data-testid="slice-selection">
           of the {selected.toLocaleString("en")} selected
@@ -47,8 +47,8 @@ function SliceLine({ store, slice }: { store: Store; slice: SliceRow }) {
           <bdi>{visible(slice.name)}</bdi>
         </button>
       </td>
-      <td>{slice.size.toLocaleString("en")}</td>
-      <td>{accuracy}</td>
+      <td class="wb-end">{slice.size.toLocaleString("en")}</td>
+      <td class="wb-end">{accuracy}</td>
       <td>
         <button type="button" class="wb-quiet" onClick={() => store.attempt(() => store.wire.ask("unslice", { name: slice.name }))}>
           forget<span class="wb-hidden"> {visible(slice.name)}</span>
