@@ -6,6 +6,7 @@ import contextvars
 import threading
 import weakref
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -14,10 +15,11 @@ import numpy as np
 import traitlets
 from numpy.typing import NDArray
 
-from ..errors import PanelError
+from ..errors import PanelError, RunError
 from .session import Session
 from .stills import still_html, still_text
 from .tasks import Task
+from .view_traits import LAYOUT, RowNumber, RowNumbers, checked_layout, rows_to_bytes
 
 if TYPE_CHECKING:
     from ..classifier import Classifier
@@ -26,49 +28,6 @@ if TYPE_CHECKING:
 __all__ = ["Explorer"]
 
 _STATIC = Path(__file__).parent / "static"
-_VIEWS = ("gallery", "table", "map")
-
-LAYOUT: dict[str, Any] = {
-    "view": "gallery", "tile": 96, "overlay": False, "opacity": 0.8, "method": "", "target": "", "sort": None,
-    "colour": None, "map": None, "columns": [], "height": 640,
-}  # fmt: skip
-_RANGES = {"tile": (48, 320), "opacity": (0, 1), "height": (360, 1400)}
-
-
-class RowNumbers(traitlets.TraitType[NDArray[np.uint32], Any]):
-    """Row numbers: sorted, each once, read-only; on the wire as bytes, so that half a million are nothing."""
-
-    default_value = np.zeros(0, np.uint32)
-    info_text = "row numbers"
-
-    def validate(self, view: Any, value: Any) -> NDArray[np.uint32]:
-        """Take row numbers, a mask, or the bytes that the page sends."""
-        if isinstance(value, (bytes, bytearray, memoryview)):
-            array = np.frombuffer(bytes(value), "<u4")
-        else:
-            array = np.asarray(value)
-            if array.dtype == np.bool_:
-                array = np.flatnonzero(array)
-        rows, length = np.unique(array), getattr(view, "_length", None)
-        if len(rows) and not np.issubdtype(rows.dtype, np.integer):
-            raise traitlets.TraitError(f"A selection is row numbers or a mask of booleans; got {array.dtype}.")
-        if len(rows) and (rows[0] < 0 or (length is not None and rows[-1] >= length)):
-            raise traitlets.TraitError(f"Rows of this panel lie in [0, {length}); got {rows[0]} to {rows[-1]}.")
-        chosen: NDArray[np.uint32] = rows.astype(np.uint32)
-        chosen.flags.writeable = False
-        return chosen
-
-    def set(self, obj: Any, value: Any) -> None:
-        """Set the rows, and tell whoever observes them only if they are others."""
-        new: NDArray[np.uint32] = self.validate(obj, value)
-        old: NDArray[np.uint32] = obj._trait_values.get(self.name, self.default_value)
-        obj._trait_values[self.name] = new
-        if not np.array_equal(old, new):
-            obj._notify_trait(self.name, old, new)
-
-
-def _to_bytes(rows: NDArray[np.uint32], view: Any) -> memoryview:
-    return memoryview(np.ascontiguousarray(rows, "<u4").tobytes())
 
 
 class Explorer(anywidget.AnyWidget):
@@ -104,10 +63,10 @@ class Explorer(anywidget.AnyWidget):
     _esm = _STATIC / "explore.js"
     _css = _STATIC / "explore.css"
 
-    selection = RowNumbers().tag(sync=True, to_json=_to_bytes)
+    selection = RowNumbers().tag(sync=True, to_json=rows_to_bytes)
     filter = traitlets.Unicode("").tag(sync=True)
     brushes = traitlets.Dict().tag(sync=True)
-    focus = traitlets.Int(None, allow_none=True).tag(sync=True)
+    focus = RowNumber().tag(sync=True)
     # A widget's own `layout` is a model of its own, of CSS: this one takes its name in Python, and another on the wire.
     layout = traitlets.Dict(LAYOUT)
     view_layout = traitlets.Dict(LAYOUT).tag(sync=True)
@@ -119,6 +78,7 @@ class Explorer(anywidget.AnyWidget):
     def __init__(self, session: Session, layout: Mapping[str, Any] | None = None) -> None:
         self._length = len(session.panel)
         self._sending = threading.Lock()
+        self._setting = threading.RLock()
         self._context = contextvars.copy_context()
         methods = session.heats.methods if session.heats is not None else []
         chosen = {"method": methods[0] if methods else "", **(layout or {})}
@@ -186,31 +146,23 @@ class Explorer(anywidget.AnyWidget):
         super().close()
 
     def _show_about(self) -> None:
-        self.about = self._session.about()
-        self.slices = self._session.slices.listed()
+        session = self._session
+        about = session.about()
+        with session.lock:
+            slices = session.slices.listed()
+        with self._setting:
+            self.about, self.slices = about, slices
 
     # What is let in
 
     @traitlets.validate("layout", "view_layout")
     def _check_layout(self, proposal: Any) -> dict[str, Any]:
-        given = proposal["value"]
-        unknown = sorted(set(given) - set(LAYOUT))
-        if unknown:
-            raise traitlets.TraitError(f"A layout has {', '.join(LAYOUT)}; got '{unknown[0]}'.")
-        now = {**LAYOUT, **self._trait_values.get("layout", {}), **given}
-        if now["view"] not in _VIEWS:
-            raise traitlets.TraitError(f"`view` must be one of {', '.join(_VIEWS)}; got {now['view']!r}.")
-        for name, (low, high) in _RANGES.items():
-            if isinstance(now[name], bool) or not isinstance(now[name], (int, float)) or not low <= now[name] <= high:
-                raise traitlets.TraitError(f"`{name}` must lie in [{low}, {high}]; got {now[name]!r}.")
-        return now
+        return checked_layout(self._trait_values.get("layout", {}), proposal["value"])
 
-    @traitlets.validate("focus")
-    def _check_focus(self, proposal: Any) -> int | None:
-        row: int | None = proposal["value"]
-        if row is not None and not 0 <= row < self._length:
-            raise traitlets.TraitError(f"Rows of this panel lie in [0, {self._length}); got {row}.")
-        return row
+    def set_state(self, sync_data: Any) -> None:
+        """Take what the page has set, while no other thread sets a trait: observers are told when all are set."""
+        with self._setting:
+            super().set_state(sync_data)
 
     # How it shows without a page
 
@@ -259,8 +211,8 @@ def _layout_of(view: weakref.ref[Explorer]) -> dict[str, Any]:
     return {} if found is None else dict(found.layout)
 
 
-# What must be done in the order in which it was asked: strokes and undos.
 _LONG = ("reach",)  # reads every picture: other questions are answered meanwhile
+# What must be done in the order in which it was asked: strokes and undos.
 _IN_TURN = ("mark", "undo", "redo", "correct", "judge", "note", "tag", "spread")
 
 
@@ -268,22 +220,30 @@ def _receive(view: Explorer, message: Any, buffers: Sequence[Any]) -> None:
     """Answer a message beside the notebook's thread."""
     session = view._session
     view._context = contextvars.copy_context()
+    asked: dict[str, Any] = message if isinstance(message, dict) else {}
+    action, instead = asked.get("do"), asked.get("instead")
 
     def work() -> None:
         reply, parts = session.answer(message, buffers)
         _send(view, reply, parts)
+        session.audience.look_at_log(reply)
 
-    action = message.get("do") if isinstance(message, dict) else None
-    if action in _LONG:
+    def long_work(task: Task) -> str:
+        work()
+        return ""
 
-        def long_work(task: Task) -> str:
-            work()
-            return ""
+    def refuse(words: str) -> None:
+        _send(view, {"id": asked.get("id"), "error": words}, [])
 
-        session.jobs.start("look", long_work, words="looking for rows like this")
-        return
-    instead = message.get("instead") if isinstance(message, dict) else None
-    session.jobs.ask(work, instead=instead if isinstance(instead, str) else "", in_turn=action in _IN_TURN)
+    try:
+        if action in _LONG:
+            stopped = partial(refuse, "Stopped before it began.")
+            session.jobs.start("look", long_work, words="looking for rows like this", dropped=stopped)
+        else:
+            named = instead if isinstance(instead, str) else ""
+            session.jobs.ask(work, instead=named, in_turn=action in _IN_TURN)
+    except RunError as closed:
+        refuse(str(closed))
 
 
 def _narrowed(change: Any) -> None:

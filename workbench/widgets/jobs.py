@@ -8,11 +8,10 @@ import logging
 import threading
 import time
 import weakref
-from collections import deque
-from collections.abc import Callable
-from queue import SimpleQueue
+from collections.abc import Callable, Sequence
 
 from ..errors import RunError
+from .desk import Desk, Job, Question
 from .tasks import StoppedError, Task, is_foreseen, words_of
 from .telling import Event, Tell, Teller
 
@@ -24,59 +23,14 @@ _GOODBYE = 3.0  # seconds that the interpreter waits at its exit for what is ask
 _KEPT = 200  # jobs that have ended and can still be asked about
 
 
-class _Desk:
-    """What the threads share with `Jobs`: it knows nothing of the view, so that the view can be collected."""
-
-    def __init__(self) -> None:
-        self.lock = threading.Lock()
-        self.long: deque[tuple[Task, Callable[[Task], str | None]]] = deque()
-        self.running: Task | None = None
-        self.in_turn: deque[_Question] = deque()
-        self.newest: list[_Question] = []
-        self.closed = False
-        # A bell for each thread; unlike a lock's, its ring is safe in a finalizer, which may interrupt anything.
-        self.bells: dict[str, SimpleQueue[None]] = {"long": SimpleQueue(), "quick": SimpleQueue()}
-        self.threads: list[threading.Thread] = []
-
-    def close(self) -> None:
-        """Ask everything to end. Takes no lock: the collector may call it while this thread holds it."""
-        self.closed = True
-        running = self.running
-        if running is not None:
-            running.ask_to_stop()
-        for bell in self.bells.values():
-            bell.put(None)
-
-    def take_job(self) -> tuple[Task, Callable[[Task], str | None]] | None:
-        """Return the job whose turn it is; None if it was stopped before."""
-        with self.lock:
-            if not self.long:
-                return None
-            self.running = self.long[0][0]
-            if self.closed:  # by a finalizer that did not see it run
-                self.running.ask_to_stop()
-            return self.long.popleft()
-
-    def take_question(self) -> _Question | None:
-        """Return the request to answer next; None if it was dropped."""
-        with self.lock:
-            return self.in_turn.popleft() if self.in_turn else self.newest.pop() if self.newest else None
-
-
-class _Question:
-    """A quick request that waits."""
-
-    def __init__(self, work: Callable[[], object], instead: str, dropped: Callable[[], object] | None) -> None:
-        self.work, self.instead, self.dropped = work, instead, dropped
-
-
 class Jobs:
     """Two threads that work for a view: one for long jobs, in the order in which they came, one for quick answers.
 
     Nothing of a view runs in the thread of the notebook, and no job is ended by force: it is asked to stop, and does
-    so before its next piece. The threads are daemons that begin with the first work, and end when the view is closed
-    or collected, or the interpreter exits, which waits for them for three seconds at most. Where a job holds its view
-    (as the closure of one of its methods does), the view is not collected before that job has ended.
+    so before its next piece. The threads are daemons that begin when there is work, and end when there was none for a
+    minute, the view is closed or collected, or the interpreter exits, which waits for them for three seconds at most.
+    Where a job holds its view (as the closure of one of its methods does), the view is not collected before that job
+    has ended.
 
     Parameters
     ----------
@@ -100,7 +54,7 @@ class Jobs:
     """
 
     def __init__(self, tell: Tell) -> None:
-        self._desk = _Desk()
+        self._desk = Desk()
         self._teller = Teller(tell)
         self._numbers = itertools.count(1)
         self._tasks: dict[int, Task] = {}
@@ -110,7 +64,14 @@ class Jobs:
 
     # Long work
 
-    def start(self, kind: str, work: Callable[[Task], str | None], *, words: str = "") -> int:
+    def start(
+        self,
+        kind: str,
+        work: Callable[[Task], str | None],
+        *,
+        words: str = "",
+        dropped: Callable[[], object] | None = None,
+    ) -> int:
         """Begin a job, after those that were begun before.
 
         Parameters
@@ -122,6 +83,8 @@ class Jobs:
             it raises, the job has failed with the words of the error; where it raises `StoppedError`, it was stopped.
         words : str
             What is being done.
+        dropped : callable, optional
+            Called if the job is stopped before it has begun.
 
         Returns
         -------
@@ -141,7 +104,7 @@ class Jobs:
             ended = [number for number, one in self._tasks.items() if one.state != "running"]
             for number in ended[:-_KEPT]:
                 del self._tasks[number]
-            desk.long.append((task, work))
+            desk.long.append(Job(task, work, dropped))
             self._begin("long", _long_work)
         # Before the bell, so that it is told before how it ended.
         self._teller.now(task.event())
@@ -160,11 +123,12 @@ class Jobs:
         desk = self._desk
         with desk.lock:
             task.ask_to_stop()
-            waiting = [pair for pair in desk.long if pair[0] is task]
-            for pair in waiting:
-                desk.long.remove(pair)
+            waiting = [one for one in desk.long if one.task is task]
+            for one in waiting:
+                desk.long.remove(one)
         if waiting:
             task.ended("stopped", "Stopped before it began.")
+        _drop(waiting)
 
     def look(self, job: int) -> Event:
         """Return how a job stands.
@@ -224,16 +188,16 @@ class Jobs:
             If the view is closed.
         """
         desk = self._desk
-        gone: list[_Question] = []
+        gone: list[Question] = []
         with desk.lock:
             self._check_open()
             if in_turn:
-                desk.in_turn.append(_Question(work, "", dropped))
+                desk.in_turn.append(Question(work, "", dropped))
             else:
                 if instead:
                     gone = [one for one in desk.newest if one.instead == instead]
                     desk.newest = [one for one in desk.newest if one.instead != instead]
-                desk.newest.append(_Question(work, instead, dropped))
+                desk.newest.append(Question(work, instead, dropped))
             self._begin("quick", _quick_work)
         desk.bells["quick"].put(None)
         _drop(gone)
@@ -256,8 +220,8 @@ class Jobs:
         desk = self._desk
         desk.close()
         with desk.lock:
-            gone = [*desk.in_turn, *desk.newest]
-            waiting = [task for task, _ in desk.long]
+            gone: list[Job | Question] = [*desk.in_turn, *desk.newest, *desk.long]
+            waiting = [one.task for one in desk.long]
             desk.in_turn.clear()
             desk.newest.clear()
             desk.long.clear()
@@ -279,7 +243,7 @@ class Jobs:
         if self._desk.closed:
             raise RunError("This view is closed; make a new one.")
 
-    def _begin(self, name: str, work: Callable[[_Desk], None]) -> None:
+    def _begin(self, name: str, work: Callable[[Desk], None]) -> None:
         """Begin a thread with its first work; the lock is held."""
         name = f"workbench-{name}"
         if not any(thread.name == name for thread in self._desk.threads):
@@ -291,19 +255,16 @@ class Jobs:
 # What the threads do. While one waits it holds nothing but the desk, so that all else may be collected.
 
 
-def _long_work(desk: _Desk) -> None:
-    while True:
-        desk.bells["long"].get()
-        if desk.closed:
-            return
-        taken = desk.take_job()
-        if taken is not None:
-            _run(*taken, desk)
+def _long_work(desk: Desk) -> None:
+    while desk.rings("long"):
+        job = desk.take_job()
+        if job is not None:
+            _run(job.task, job.work, desk)
             desk.running = None
-        del taken
+        del job
 
 
-def _run(task: Task, work: Callable[[Task], str | None], desk: _Desk) -> None:
+def _run(task: Task, work: Callable[[Task], str | None], desk: Desk) -> None:
     try:
         task.check()
         words = work(task)
@@ -319,28 +280,26 @@ def _run(task: Task, work: Callable[[Task], str | None], desk: _Desk) -> None:
         task.ended("done", words)
 
 
-def _quick_work(desk: _Desk) -> None:
-    while True:
-        desk.bells["quick"].get()
-        if desk.closed:
-            return
+def _quick_work(desk: Desk) -> None:
+    while desk.rings("quick"):
         question = desk.take_question()
         if question is not None:
-            _answer(question)
+            _answer(question, desk)
         del question
 
 
-def _answer(question: _Question) -> None:
+def _answer(question: Question, desk: Desk) -> None:
     try:
         question.work()
     except BaseException as error:  # noqa: BLE001 - one request that fails must not keep others from being answered
-        _log.error("A request of the page failed.", exc_info=error)
+        if not desk.closed:  # of a view that was closed meanwhile, nobody waits for the answer
+            _log.error("A request of the page failed.", exc_info=error)
 
 
-def _drop(gone: list[_Question]) -> None:
-    for question in gone:
-        if question.dropped is not None:
-            question.dropped()
+def _drop(gone: Sequence[Job | Question]) -> None:
+    for one in gone:
+        if one.dropped is not None:
+            one.dropped()
 
 
 def _join(threads: list[threading.Thread], wait: float) -> None:
@@ -350,7 +309,7 @@ def _join(threads: list[threading.Thread], wait: float) -> None:
             thread.join(max(0.0, until - time.monotonic()))
 
 
-_desks: weakref.WeakSet[_Desk] = weakref.WeakSet()
+_desks: weakref.WeakSet[Desk] = weakref.WeakSet()
 
 
 @atexit.register

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..errors import PanelError
+from ..errors import FeedbackError, PanelError
 from .marking import Marking
 from .spreading import Spreading
 
@@ -20,8 +20,15 @@ _NO_LOG = "Nothing can be said here: the view was made without a log. Give it on
 
 
 def _marking(session: Session) -> Marking:
-    marking: Marking = session.check_can(session.marking, _NO_LOG)
-    return marking
+    if session.marking is None:
+        raise FeedbackError(_NO_LOG)
+    return session.marking
+
+
+def _spreading(session: Session) -> Spreading:
+    if session.spreading is None:
+        raise FeedbackError(_NO_LOG)
+    return session.spreading
 
 
 def _about(session: Session) -> dict[str, Any]:
@@ -69,13 +76,11 @@ def _tag(session: Session, *, rows: list[int], tag: str) -> Answer:
 
 
 def _reach(session: Session, *, to: str, role: str) -> Answer:
-    spreading: Spreading = session.check_can(session.spreading, _NO_LOG)
-    return spreading.reach(to, role), []
+    return _spreading(session).reach(to, role), []
 
 
 def _spread(session: Session, *, token: int) -> Answer:
-    spreading: Spreading = session.check_can(session.spreading, _NO_LOG)
-    return spreading.spread(token), []
+    return _spreading(session).spread(token), []
 
 
 def _slice(session: Session, *, name: str, of: str) -> Answer:

@@ -5,6 +5,7 @@ What is looked at is in `looking`, what is said in `saying`, what takes long in 
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -12,15 +13,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from columns import ImageColumn
 from columns.errors import ColumnError
-from columns.expression import Map, walk
 from explain.errors import ExplainError
 
 from ..classifier import Classifier, as_classifier
-from ..errors import FeedbackError, PanelError, WorkbenchError
-from ..predictions import ForwardPass, predict
+from ..errors import FeedbackBusyError, PanelError, WorkbenchError
+from ..predictions import predict
 from ..runs.weights import state_digest
+from .audience import Audience
+from .cells import plain_text
+from .describing import classifier_of, description, looked_at
 from .facets import facet_names, single_values_of
 from .heat import Heats
 from .jobs import Jobs
@@ -29,18 +31,21 @@ from .relaunch import Relaunch
 from .shown import Shown
 from .slicing import NamedSlices
 from .spreading import Spreading
-from .wire import WireError, parse
+from .wire import LONGEST_NAME, WireError, parse
 
 if TYPE_CHECKING:
     from ..directory import Workbench
     from ..feedback import Feedback
     from ..panel import DataPanel
 
-__all__ = ["Answer", "Session", "classifier_of"]
+__all__ = ["Answer", "Session"]
 
 Answer = tuple[dict[str, Any], list[bytes]]
 
+_log = logging.getLogger(__name__)
+
 PREDICTION = "prediction"
+_LONGEST_WORDS = 2000  # characters of an error
 _MANY = 100_000  # rows from which on each facet is shown as it is made
 
 
@@ -105,17 +110,17 @@ class Session:
         if self.model is not None and PREDICTION not in self.panel and "embedding" not in self.panel:
             self.panel = predict(self.panel, self.model)
         self.label = label if label in self.panel else None
-        self.on = self._looked_at()
+        self.on = looked_at(self.panel, self.model)
         self.tell = tell
         # Through the session, since whoever it tells may come later than it.
-        self.jobs = Jobs(self._told)
+        self.audience = Audience(self._told, feedback)
+        self.jobs = Jobs(self.audience.note)
         # The page asks in one thread, Python in another: what is shown belongs to whoever holds this.
         self.lock = threading.RLock()
         self.heats = None if self.model is None else Heats(self.panel, self.model)
         self.shown = Shown(self.panel, on=())
         self.slices = NamedSlices(self.panel, PREDICTION if PREDICTION in self.panel else None, self.label)
-        self.marking = None
-        self.spreading = None
+        self.marking = self.spreading = None
         if feedback is not None and self.on is not None:
             self.marking = Marking(feedback, self.panel, self.on, label)
             self.spreading = Spreading(self.panel, feedback, self.on)
@@ -130,6 +135,9 @@ class Session:
         self.selection: Callable[[], NDArray[np.uint32]] = lambda: np.zeros(0, np.uint32)
         self.screen: Callable[[], Mapping[str, Any]] = dict  # what the layout says is shown
         self._digest: str | None = None
+        # What was asked for, though it may not be shown: of a column that is gone, or cannot be read.
+        self._asked: tuple[str, Mapping[str, Any], Mapping[str, Any] | None] = ("", {}, None)
+        self._trouble: str | None = None
         self._other_heats: dict[Classifier, Heats] = {}
 
     # Answering
@@ -154,16 +162,24 @@ class Session:
         from .working import WORKING
 
         number = message.get("id") if isinstance(message, dict) else None
+        number = number if isinstance(number, int) else None  # by nothing else would a page know the reply
         try:
             request = parse(message)
             number = request.id
             handler = {**LOOKING, **SAYING, **WORKING}[request.action]
             ok, parts = handler(self, **request.fields)
             return {"id": number, "ok": ok}, parts
+        except FeedbackBusyError as error:
+            return {"id": number, "error": _sentence(error), "again": True}, []
         except (WorkbenchError, ColumnError, ExplainError, WireError) as error:
             return {"id": number, "error": _sentence(error)}, []
         except OSError as error:
-            return {"id": number, "error": f"The disk said no: {error}."}, []
+            return {"id": number, "error": f"The disk said no: {error}.", "again": True}, []
+        # Columns and classifiers are code of other people: whatever they raise, the page that waits gets a reply.
+        except Exception as error:  # noqa: BLE001 - see above
+            _log.exception("No answer to a message of the page")
+            words = plain_text(f"{type(error).__name__}: {error}", _LONGEST_WORDS)
+            return {"id": number, "error": f"This could not be answered. {words}"}, []
 
     def check_rows(self, rows: Sequence[int]) -> NDArray[np.int64]:
         """Return row numbers as an array.
@@ -188,18 +204,6 @@ class Session:
             self._other_heats[model] = Heats(self.panel, model)
         return self._other_heats[model]
 
-    def check_can(self, what: Any, words: str) -> Any:
-        """Return a part of the session that may be missing.
-
-        Raises
-        ------
-        FeedbackError
-            If it is.
-        """
-        if what is None:
-            raise FeedbackError(words)
-        return what
-
     @property
     def model_digest(self) -> str | None:
         """A name of the weights that are shown, for the records of what was said of them."""
@@ -217,35 +221,44 @@ class Session:
         str or None
             Why not, in words.
         """
-        trouble = None
         with self.lock:
-            for name, value in (("filter", filter_text), ("brushes", brushes), ("sort", sort)):
-                try:
-                    setattr(self.shown, name, value)
-                except (WorkbenchError, ColumnError) as error:
-                    trouble = trouble or _sentence(error)
-            self.tell_shown(trouble)
+            self._asked = filter_text, brushes, sort
+            trouble = self._trouble = self._narrow()
+        self.tell_shown()
         return trouble
 
-    def tell_shown(self, trouble: str | None = None) -> None:
+    def _narrow(self) -> str | None:
+        """Show what was asked for, as far as that can be; the lock is held."""
+        trouble = None
+        for name, value in zip(("filter", "brushes", "sort"), self._asked, strict=True):
+            try:
+                setattr(self.shown, name, value)
+            except (WorkbenchError, ColumnError) as error:
+                trouble = trouble or _sentence(error)
+        return trouble
+
+    def tell_shown(self) -> None:
         """Tell the page which rows are shown, and the figures of the facets as they are made."""
         with self.lock:
-            shown = {"version": self.shown.version, "count": self.shown.count, "of": len(self.panel), "error": trouble}
-        self.tell({"event": "shown", **shown})
-        if self.shown.on:
+            shown = self.shown
+            event = {"version": shown.version, "count": shown.count, "of": len(self.panel), "error": self._trouble}
+            # Told under the lock: what is told last must be what was shown last.
+            self.tell({"event": "shown", **event})
+        if shown.on:
             self._tell_facets()
         self._make_facets()
 
     def _tell_facets(self) -> None:
         with self.lock:
             version, figures = self.shown.version, self.shown.facet_figures()
-        self.tell({"event": "facets", "version": version, "facets": figures})
+            self.tell({"event": "facets", "version": version, "facets": figures})
 
     def _make_facets(self) -> None:
         """Make the next facet that is not there yet, and the others after what the page asks meanwhile."""
         with self.lock:
             shown = self.shown
-            columns = [(name, single_values_of(self.panel, name)) for name in facet_names(self.panel)]
+            names = [name for name in facet_names(self.panel) if len(name) <= LONGEST_NAME]
+            columns = [(name, single_values_of(self.panel, name)) for name in names]
             ready = [name for name, column in columns if column is not None and column.is_computed()]
             left = [name for name in ready if name not in shown.on]
             if not left:
@@ -269,6 +282,7 @@ class Session:
         with self.lock:
             self.shown.computed()
             self.slices.computed()
+            self._trouble = self._narrow()  # what could not be shown before may be now
         self.data += 1
         self.changed()
         self.tell_shown()
@@ -291,11 +305,7 @@ class Session:
             self.heats = None if model is None else Heats(panel, model)
             # A new one; its versions go on from those that the page knows.
             self.shown = Shown(panel, on=(), first_version=before.version + 1)
-            for name, value in (("filter", before.filter), ("brushes", before.brushes), ("sort", before.sort)):
-                try:
-                    setattr(self.shown, name, value)
-                except (WorkbenchError, ColumnError):
-                    continue  # of a column that is gone, or not computed yet: all rows are shown
+            self._trouble = self._narrow()
             kept = list(self.slices)
             self.slices = NamedSlices(panel, PREDICTION if PREDICTION in panel else None, self.label)
             for one in kept:
@@ -310,76 +320,14 @@ class Session:
 
     def about(self) -> dict[str, Any]:
         """Return what the page must know of the panel; reads nothing."""
-        facets = set(facet_names(self.panel))
-        columns = []
-        for name in self.panel.columns:
-            column = self.panel[name]
-            facet = None
-            if name in self.shown.on:
-                known = self.shown.facet(name)
-                facet = None if known is None else known.kind
-            owner = single_values_of(self.panel, name) if name in facets else None
-            columns.append(
-                {
-                    "name": name, "kind": column.kind, "facet": facet,
-                    "computed": column.is_computed() if owner is None else owner.is_computed(),
-                }
-            )  # fmt: skip
-        pictured = self.on is not None and isinstance(self.panel[self.on], ImageColumn)
-        explains = self.heats is not None and pictured
-        return {
-            "rows": len(self.panel),
-            "on": self.on,
-            "columns": columns,
-            "classes": list(self.model.classes) if self.model is not None else [],
-            "label": self.label,
-            "can": {
-                "predict": self.model is not None, "explain": explains, "annotate": self.marking is not None,
-                "train": self.relaunch is not None,
-            },
-            "methods": self.heats.methods if explains and self.heats is not None else [],
-            "losses": list(self.relaunch.losses) if self.relaunch is not None else [],
-            "weights": list(self.relaunch.weights) if self.relaunch is not None else [],
-            "size": [0, 0] if pictured else None,
-            "author": self.marking.feedback.author if self.marking is not None else "",
-            "data": self.data,
-        }  # fmt: skip
+        return description(self)
 
     def close(self) -> None:
         """End the work of the view."""
         self.jobs.close()
-
-    def _looked_at(self) -> str | None:
-        """Return the column that is looked at: what the classifier is fed, else the first of pictures or texts."""
-        if self.model is not None:
-            return self.model.on
-        for kind in ("image", "text"):
-            for name in self.panel.columns:
-                if self.panel.kind(name) == kind:
-                    return name
-        return None
-
-
-def classifier_of(panel: DataPanel) -> Classifier | None:
-    """Return the classifier that a panel's prediction column was made by, if there is one.
-
-    Examples
-    --------
-    >>> import torch
-    >>> from workbench import DataPanel
-    >>> model = Classifier(torch.nn.Linear(2, 2), classes=["a", "b"], on="x")
-    >>> classifier_of(predict(DataPanel({"x": torch.eye(2)}), model)) is model
-    True
-    """
-    if PREDICTION not in panel or panel.kind(PREDICTION) != "prediction":
-        return None
-    for node in walk([panel[PREDICTION].node]):
-        if isinstance(node, Map) and isinstance(node.function.call, ForwardPass):
-            return node.function.call.classifier
-    return None
+        self.audience.close()
 
 
 def _sentence(error: BaseException) -> str:
     """Return the words of an error, as one or more whole sentences."""
-    words = str(error.args[0]) if error.args else type(error).__name__
-    return words if len(words) <= 2000 else words[:2000] + " …"
+    return plain_text(str(error.args[0]) if error.args else type(error).__name__, _LONGEST_WORDS)

@@ -17,6 +17,18 @@ Tell: TypeAlias = Callable[[Event], object]
 
 _log = logging.getLogger(__name__)
 
+_REST = 60.0  # seconds without a word after which the thread ends; the next word begins another
+
+
+class _Desk:
+    """What the thread holds, and no more: what the events are about may be collected."""
+
+    def __init__(self, tell: Callable[[], Tell | None], every: float) -> None:
+        self.inbox: SimpleQueue[Any] = SimpleQueue()
+        self.tell, self.every = tell, every
+        self.thread: threading.Thread | None = None
+        self.lock = threading.Lock()
+
 
 class Teller:
     """Hands events to a function, one after the other, from a thread of its own.
@@ -44,12 +56,8 @@ class Teller:
     """
 
     def __init__(self, tell: Tell, every: float = 0.1) -> None:
-        # The thread holds no more than these: what the events are about may be collected.
-        self._inbox: SimpleQueue[Any] = SimpleQueue()
-        self._tell, self._every = _held_weakly(tell), every
-        self._thread: threading.Thread | None = None
-        self._lock = threading.Lock()
-        weakref.finalize(self, self._inbox.put, None)
+        self._desk = _Desk(_held_weakly(tell), every)
+        weakref.finalize(self, self._desk.inbox.put, None)
 
     def now(self, event: Event) -> None:
         """Tell an event at once, and before it what waits to be told."""
@@ -75,39 +83,39 @@ class Teller:
         wait : float
             Seconds to wait for that, at most.
         """
-        self._inbox.put(None)
-        thread = self._thread
+        self._desk.inbox.put(None)
+        thread = self._desk.thread
         if wait > 0 and thread is not None and thread is not threading.current_thread():
             thread.join(wait)
 
     def _put(self, item: Any) -> None:
-        self._inbox.put(item)
-        if self._thread is None:
-            with self._lock:
-                if self._thread is None:
-                    self._thread = threading.Thread(
-                        target=_telling,
-                        args=(self._inbox, self._tell, self._every),
-                        name="workbench-telling",
-                        daemon=True,
-                    )
-                    self._thread.start()
+        desk = self._desk
+        desk.inbox.put(item)
+        with desk.lock:  # after the word was left: a thread that is about to end sees it, or has ended
+            if desk.thread is None:
+                desk.thread = threading.Thread(target=_telling, args=(desk,), name="workbench-telling", daemon=True)
+                desk.thread.start()
 
 
 def _held_weakly(tell: Tell) -> Callable[[], Tell | None]:
     return weakref.WeakMethod(tell) if hasattr(tell, "__self__") and hasattr(tell, "__func__") else lambda: tell
 
 
-def _telling(inbox: SimpleQueue[Any], tell: Callable[[], Tell | None], every: float) -> None:
-    """Tell what comes in, until None does. All that is known here, no other thread touches."""
+def _telling(desk: _Desk) -> None:
+    """Tell what comes in, until None does, or nothing does for long. What is known here, no other thread touches."""
+    inbox, tell, every = desk.inbox, desk.tell, desk.every
     waiting: dict[Hashable, Callable[[], Event | None]] = {}
     told: dict[Hashable, float] = {}
     while True:
         due = min((told[key] + every for key in waiting), default=None)
         try:
-            item = inbox.get(timeout=None if due is None else max(0.0, due - time.monotonic()))
+            item = inbox.get(timeout=_REST if due is None else max(0.0, due - time.monotonic()))
         except Empty:
             item = ()
+            with desk.lock:
+                if due is None and inbox.empty():
+                    desk.thread = None
+                    return
         now = time.monotonic()
         told = {key: when for key, when in told.items() if key in waiting or when + every > now}
         if item is None or (item and item[0] is None):

@@ -88,12 +88,14 @@ def _stop(session: Session, *, job: int) -> Answer:
 def _keep(session: Session, *, job: int) -> Answer:
     model, _ = _relaunch(session).keep(job)
     session.adopt(model)
-    compute(session, "prediction")
+    session.audience.note({"event": "settled", "job": job, "how": "kept"})
+    compute(session, PREDICTION)
     return {}, []
 
 
 def _discard(session: Session, *, job: int) -> Answer:
     _relaunch(session).discard(job)
+    session.audience.note({"event": "settled", "job": job, "how": "discarded"})
     return {}, []
 
 

@@ -317,7 +317,7 @@ def test_a_view_that_nobody_holds_is_collected_and_its_threads_end():
     view.jobs.ask(view.answer)
     view.jobs.ask(done.set)
     assert done.wait(QUICK)
-    threads = [*view.jobs._desk.threads, view.jobs._teller._thread]
+    threads = [*view.jobs._desk.threads, view.jobs._teller._desk.thread]
     held = weakref.ref(view)
     del view
     until(lambda: gc.collect() is not None and held() is None)
@@ -396,7 +396,7 @@ def test_many_threads_that_ask_begin_stop_and_close_leave_nothing_behind(seed):
         until(lambda: not jobs._desk.newest and not jobs._desk.in_turn)
     jobs.close(wait=QUICK)
     logging.getLogger("workbench.widgets.jobs").setLevel(logging.NOTSET)
-    assert not any(thread.is_alive() for thread in [*threads, *jobs._desk.threads, jobs._teller._thread])
+    assert not any(thread.is_alive() for thread in [*threads, *jobs._desk.threads, jobs._teller._desk.thread])
     assert len(answers) == len(set(answers))
     assert not set(answers) & set(drops)
     for job in jobs._tasks:
