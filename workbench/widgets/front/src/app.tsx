@@ -41,7 +41,9 @@ export function App({ store }: { store: Store }) {
       data-ready="1"
       // JupyterLab listens before the page does: a bare letter would cut or move its cells.
       data-lm-suppress-shortcuts="true"
+      tabIndex={-1}
       onKeyDown={(event) => keys(event, store, desk, root.current)}
+      onClick={(event) => keepFocus(root.current, event.target)}
     >
       <div class="wb-grid">
       <Header store={store} />
@@ -116,6 +118,16 @@ function go(store: Store, by: "next" | "previous", unmarked = false) {
     if (ok.row !== null) store.focus.put(ok.row);
     else if (unmarked) store.say(`Every row ${by === "next" ? "after" : "before"} this one has marks.`);
   });
+}
+
+/** A button that goes away when it is pressed must not take the keys with it. */
+function keepFocus(root: HTMLElement | null, pressed: EventTarget | null) {
+  const look = () => {
+    const gone = pressed instanceof Element && (!pressed.isConnected || pressed.matches(":disabled"));
+    const { activeElement } = (root?.getRootNode() ?? document) as Document | ShadowRoot;
+    if (gone && (activeElement === null || activeElement === document.body || activeElement === pressed)) root?.focus({ preventScroll: true });
+  };
+  for (const wait of [0, 400]) setTimeout(look, wait);
 }
 
 /** Obeys the keys, and keeps them from the notebook around, where a bare letter may cut a cell. */

@@ -1,7 +1,7 @@
 // Detail: the row in focus, large: its picture with the brush, its predictions, its maps, what was said of it.
 
 import { useSignal, useSignalEffect } from "@preact/signals";
-import { useEffect, useMemo } from "preact/hooks";
+import { useEffect, useMemo, useRef } from "preact/hooks";
 import { HeatLayer } from "./card";
 import { CellView, captionOf, wordsOf } from "./cells";
 import { type Heats, openHeats } from "./heat";
@@ -16,6 +16,8 @@ import type { Store } from "./store";
 import { Toolbar } from "./toolbar";
 import type { Cell } from "./wire";
 
+const WIDEST = 316; // pixels of a picture as it is shown at first
+const EDGES = 26; // pixels around it
 const FULL = 256; // cells of a map beside the picture, at most
 
 /** Everything about the row in focus. */
@@ -42,6 +44,7 @@ function Row({ store, desk, heats, looked }: { store: Store; desk: Desk; heats: 
   const { can, label, columns, classes } = store.about.value;
   const others = useSignal<string[]>([]);
   const zoom = useSignal(0);
+  const room = useRoom();
   const { row, size } = looked;
   const explain = can.explain && size !== null;
   const methods = explain && method !== "" ? [...new Set([method, ...others.value])] : [];
@@ -58,10 +61,10 @@ function Row({ store, desk, heats, looked }: { store: Store; desk: Desk; heats: 
   void heats.arrived.value;
   const captions = [...(label === null ? [] : [label]), ...columns.filter(({ kind }) => kind === "prediction").map(({ name }) => name)];
   const caption = captionOf(looked.cells, captions);
-  const scale = zoom.value > 0 ? zoom.value : size === null ? 1 : fitting(size);
+  const scale = zoom.value > 0 ? zoom.value : size === null ? 1 : fitting(size, room.width);
   const prediction = columns.find(({ kind }) => kind === "prediction")?.name;
   return (
-    <section class="wb-detail" aria-label={`Row ${row}`} data-testid="detail" data-row={row}>
+    <section ref={room.box} class="wb-detail" aria-label={`Row ${row}`} data-testid="detail" data-row={row}>
       <h3 class="wb-detail-title" title={looked.key}>
         row {row.toLocaleString("en")} <span class={caption.wrong ? "wb-wrong" : ""}>{caption.words}</span>
       </h3>
@@ -173,7 +176,21 @@ function named(cell: Cell | undefined): string {
 }
 
 /** The zoom at which a picture fills the space that there is for it; small pictures by a whole factor. */
-function fitting([height, width]: [number, number]): number {
-  const room = 292 / Math.max(height, width);
-  return room >= 2 ? Math.floor(room) : room;
+function fitting([height, width]: [number, number], room: number): number {
+  const most = room / Math.max(height, width);
+  return most >= 2 ? Math.floor(most) : most;
+}
+
+/** How wide a picture may be beside the rows, or beneath them. */
+function useRoom() {
+  const box = useRef<HTMLElement>(null);
+  const width = useSignal(WIDEST);
+  useEffect(() => {
+    const element = box.current;
+    if (element === null) return;
+    const watch = new ResizeObserver(() => (width.value = Math.max(120, Math.min(WIDEST, element.clientWidth - EDGES))));
+    watch.observe(element);
+    return () => watch.disconnect();
+  }, []);
+  return { box, width: width.value };
 }

@@ -11,9 +11,10 @@ import { openPages } from "./pages";
 import { useScroller } from "./scroller";
 import type { Store } from "./store";
 
-const GAP = 6;
+const GAP = 8;
 const PADDING = { width: 20, height: 16 }; // as the style sheet has it, both sides
 const CAPTION = 18; // pixels of the line beneath a picture
+const WIDER = 1.4; // times its own width a card may become
 const ROOMY = 144; // pixels of a card from which the number fits into its caption
 const OVERLAY = 64; // cells of a map in a thumbnail, at most
 
@@ -26,10 +27,11 @@ export function Gallery({ store }: { store: Store }) {
 
   const { tile, overlay, method, target, opacity } = store.layout.value;
   const texts = store.about.value.size === null;
-  const cell = texts ? { width: Math.max(tile * 2.2, 200), height: tile } : { width: tile, height: tile };
-  const across = Math.max(1, Math.floor((scroller.size.width + GAP) / (cell.width + GAP)));
-  // The cards fill the line: what is left over goes between them.
-  const step = across > 1 ? Math.floor((scroller.size.width - cell.width) / (across - 1)) : 0;
+  const least = texts ? Math.max(tile * 2.2, 200) : tile;
+  const across = Math.max(1, Math.floor((scroller.size.width + GAP) / (least + GAP)));
+  // The cards fill the line: each gets its part of what is left over.
+  const width = Math.max(least, Math.min(Math.round(WIDER * least), Math.floor((scroller.size.width + GAP) / across) - GAP));
+  const cell = { width, height: texts ? tile : width };
   const lineHeight = cell.height + CAPTION + GAP;
   const { count, version } = store.shown.value;
   const lineCount = Math.ceil(count / across);
@@ -68,7 +70,7 @@ export function Gallery({ store }: { store: Store }) {
   for (let place = first; place <= last; place++) {
     const here = pages.at(place);
     const style = {
-      left: `${(place % across) * step}px`,
+      left: `${(place % across) * (cell.width + GAP)}px`,
       top: `${view.offset + (Math.floor(place / across) - view.first) * lineHeight}px`,
       width: `${cell.width}px`,
       height: `${cell.height + CAPTION}px`,

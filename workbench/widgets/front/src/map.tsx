@@ -43,7 +43,7 @@ export function MapView({ store }: { store: Store }) {
     element.append(canvas);
     const made = createScatterplot({
       canvas, width: element.clientWidth, height: element.clientHeight, pointSize: 3, opacity: 0.8, pointSizeSelected: 1,
-      lassoOnLongPress: true, deselectOnEscape: false, opacityInactiveScale: 0.25, pointOutlineWidth: 1,
+      lassoOnLongPress: true, deselectOnEscape: false, pointOutlineWidth: 1,
       backgroundColor: background(element), lassoLongPressIndicatorParentElement: element,
     });
     plot.current = made;
@@ -195,6 +195,7 @@ function paint(plot: Plot, colours: ScatterReply["colours"], theme: Theme) {
 /** Leaves in sight what the filter and the facets leave. */
 function filter(store: Store, plot: Plot) {
   const { count, of, version } = store.shown.peek();
+  plot.set({ pointSize: count < 400 ? 6 : count < 4000 ? 4 : 3 });
   if (count === of) return void plot.unfilter({ preventEvent: true });
   store.wire.ask<{ version: number; count: number }>("mask", {}, "mask").then(
     ({ ok, buffers }) => {
@@ -213,6 +214,7 @@ function filter(store: Store, plot: Plot) {
 
 function mark(store: Store, plot: Plot) {
   const rows = store.selection.peek();
+  plot.set({ opacityInactiveScale: rows.length > 1 ? 0.3 : 1 }); // one row among many is seen without dimming them
   if (rows.length === 0) plot.deselect({ preventEvent: true });
   else plot.select([...rows], { preventEvent: true });
 }

@@ -8,7 +8,7 @@ import type { Store } from "./store";
 import { told } from "./wire";
 
 const WAYS: [string, string][] = [
-  ["template", "rows alike in that place"],
+  ["template", "rows alike there"],
   ["cluster", "its cluster of explanations"],
   ["neighbours", "its nearest rows"],
   ["all", "all rows"],

@@ -60,7 +60,7 @@ function Run({ store, run }: { store: Store; run: RunFigures }) {
   return (
     <section class="wb-run" data-testid="run" data-state={job?.state ?? "done"} aria-label={`run ${run.job}`}>
       <Curve run={run} />
-      <p class="wb-group">
+      <p class="wb-group wb-run-words">
         <span>{job?.words ?? ""}</span>
         {going && <button type="button" onClick={() => store.attempt(() => store.wire.ask("stop", { job: run.job }))} data-testid="stop-run">stop, keep the best so far</button>}
       </p>

@@ -1,18 +1,21 @@
 // Slices: rows under a name, how many they are, and how the model does on them.
 
 import { useSignal } from "@preact/signals";
+import { useRef } from "preact/hooks";
 import { visible } from "./spans";
 import { type SliceRow, type Store, asRows } from "./store";
 
 /** The slices there are, and how to make one of the selection or of what is shown. */
 export function SlicesMenu({ store }: { store: Store }) {
   const name = useSignal("");
+  const field = useRef<HTMLInputElement>(null);
   const selected = store.selection.value.length;
   const { count, of } = store.shown.value;
   const make = (what: "selection" | "filter") =>
     store.attempt(async () => {
       await store.wire.ask("slice", { name: name.value.trim(), of: what });
       name.value = "";
+      field.current?.focus(); // the button that was pressed can no longer be
     });
   return (
     <div class="wb-slices">
@@ -25,7 +28,7 @@ export function SlicesMenu({ store }: { store: Store }) {
         </table>
       )}
       <form class="wb-slice-form" onSubmit={(event) => (event.preventDefault(), make(selected > 0 ? "selection" : "filter"))}>
-        <input value={name.value} placeholder="name of a new slice" aria-label="name of a new slice" maxLength={200} data-testid="slice-name" onInput={(event) => (name.value = event.currentTarget.value)} />
+        <input ref={field} value={name.value} placeholder="name of a new slice" aria-label="name of a new slice" maxLength={200} data-testid="slice-name" onInput={(event) => (name.value = event.currentTarget.value)} />
         <button type="button" disabled={name.value.trim() === "" || selected === 0} onClick={() => make("selection")} data-testid="slice-selection">
           of the {selected.toLocaleString("en")} selected
         </button>
