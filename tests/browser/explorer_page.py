@@ -32,6 +32,7 @@ class ExplorerPage:
 
     def __init__(self, page, panel, model=None, feedback=None, *, traits=None, dark=False, **layout):
         self.page, self.bare = page, BarePage(page)
+        page.set_default_timeout(8000)
         self.session = Session(panel, model, feedback, tell=self.bare.send)
         methods = self.session.heats.methods if self.session.heats is not None else []
         chosen = {**LAYOUT, "method": methods[0] if methods else "", **layout}
