@@ -10,7 +10,7 @@ import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
-from . import images, importing, laziness, memory, micro, nearest, relaunch, sample, storing, tables
+from . import front, images, importing, laziness, memory, micro, nearest, relaunch, sample, storing, tables
 from .figures import CELLS, FULL, TINY, Scale
 from .records import Record, Records, versions
 from .report import as_table
@@ -18,7 +18,7 @@ from .report import as_table
 __all__ = ["main", "run_cells"]
 
 # Imported for the cells that they register; shown in this order.
-_MODULES = (images, laziness, tables, micro, nearest, storing, memory, importing, relaunch)
+_MODULES = (images, laziness, tables, micro, nearest, storing, memory, importing, relaunch, front)
 _NAMES = [name for module in _MODULES for name in CELLS if CELLS[name].run.__module__ == module.__name__]
 
 
