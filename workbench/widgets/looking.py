@@ -11,10 +11,11 @@ from numpy.typing import NDArray
 from columns import EmbeddingColumn, ImageColumn
 
 from ..errors import PanelError
-from .cells import cells_of
+from .cells import cells_of, plain_text
 from .heat import Heat, Heats
 from .projecting import colour_codes, project
 from .thumbnails import thumbnails, whole_picture
+from .wire import LONGEST_NAME
 
 if TYPE_CHECKING:
     from .session import Answer, Session
@@ -121,7 +122,15 @@ def _detail(session: Session, *, row: int) -> Answer:
     session.check_rows([row])
     panel, on = session.panel, session.on
     rows = np.array([row])
-    told: dict[str, Any] = {"row": row, "size": None, "text": None, "mime": None, "history": [], "standing": []}
+    told: dict[str, Any] = {
+        "row": row,
+        "size": None,
+        "text": None,
+        "length": 0,
+        "mime": None,
+        "history": [],
+        "standing": [],
+    }
     told["regions"] = {"irrelevant": None, "relevant": None}
     buffers: list[bytes] = []
     if on is not None and isinstance(panel[on], ImageColumn):
@@ -130,11 +139,12 @@ def _detail(session: Session, *, row: int) -> Answer:
         buffers.append(picture.data)
     elif on is not None and panel.kind(on) == "text":
         text = panel[on][row]
-        told["text"] = None if text is None else text[:_LONGEST_TEXT]
-    wanted = [name for name in panel.columns if not isinstance(panel[name], ImageColumn)]
+        told |= {"text": None, "length": 0} if text is None else {"text": text[:_LONGEST_TEXT], "length": len(text)}
+    named = [name for name in panel.columns if len(name) <= LONGEST_NAME]
+    wanted = [name for name in named if not isinstance(panel[name], ImageColumn)]
     # One row: what the model says of it is worth a pass.
     told["cells"] = {name: cells_of(panel[name], rows, compute=panel.kind(name) == "prediction")[0] for name in wanted}
-    told["key"] = panel.key[rows].to_list()[0]
+    told["key"] = plain_text(panel.key[rows].to_list()[0], LONGEST_NAME)
     if session.marking is not None:
         told |= session.marking.told(row)
     return told, buffers

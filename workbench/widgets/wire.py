@@ -6,7 +6,6 @@ a field that is not in the table, or out of its range, is refused with words.
 
 from __future__ import annotations
 
-import math
 import reprlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass

@@ -11,6 +11,7 @@ import { Header, hasMap } from "./header";
 import { commandOf } from "./keys";
 import { MapView } from "./map";
 import { type Desk, openDesk } from "./marks";
+import { visible } from "./spans";
 import type { Store, Tool } from "./store";
 import { Table } from "./table";
 
@@ -85,7 +86,7 @@ function ViewBar({ store }: { store: Store }) {
       {can.explain && (
         <select value={target} aria-label="what is explained" data-testid="target" onChange={(event) => store.setLayout({ target: event.currentTarget.value })}>
           <option value="">predicted class</option>
-          {classes.map((each) => <option key={each} value={each}>{each}</option>)}
+          {classes.map((each) => <option key={each} value={each}>{visible(each)}</option>)}
         </select>
       )}
       {view !== "map" && (
@@ -101,8 +102,8 @@ function ViewBar({ store }: { store: Store }) {
           >
             <option value="">of the panel</option>
             {sortable.flatMap(({ name }) => [
-              <option key={`+${name}`} value={`+${name}`}>{name} ↑</option>,
-              <option key={`-${name}`} value={`-${name}`}>{name} ↓</option>,
+              <option key={`+${name}`} value={`+${name}`}>{visible(name)} ↑</option>,
+              <option key={`-${name}`} value={`-${name}`}>{visible(name)} ↓</option>,
             ])}
           </select>
         </label>

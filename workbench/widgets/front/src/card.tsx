@@ -43,11 +43,11 @@ export function Card({ id, place, of, tile, caption, text, style, height, roomy,
       aria-selected={selected}
       aria-setsize={of}
       aria-posinset={place + 1}
-      aria-label={tile === undefined ? "on its way" : `row ${tile.row}, ${words}${mark === "" ? "" : `, ${mark}`}`}
       data-testid={`card-${place}`}
       data-row={tile?.row}
       onClick={choose}
     >
+      <span class="wb-hidden">{tile === undefined ? "on its way" : `row ${tile.row} `}</span>
       <div class="wb-card-picture" style={{ height: `${height}px` }}>
         {text !== undefined && text !== null ? (
           <p class="wb-card-text">{visible(typeof text === "object" && "text" in text ? text.text : String(text))}</p>
@@ -57,7 +57,7 @@ export function Card({ id, place, of, tile, caption, text, style, height, roomy,
           <span class="wb-card-none">–</span>
         )}
         {heat !== undefined && <HeatLayer heat={heat} opacity={opacity} />}
-        {mark !== "" && <span class={`wb-card-mark wb-mark-${tile?.mark}`} title={mark} />}
+        {mark !== "" && <span class={`wb-card-mark wb-mark-${tile?.mark}`} title={mark}><span class="wb-hidden"> {mark} </span></span>}
       </div>
       <p class={`wb-caption${caption !== "" && caption.wrong ? " wb-wrong" : ""}`} title={words}>
         {roomy ? words : caption === "" ? "" : caption.short}

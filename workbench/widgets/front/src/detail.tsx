@@ -65,7 +65,7 @@ function Row({ store, desk, heats, looked }: { store: Store; desk: Desk; heats: 
   const prediction = columns.find(({ kind }) => kind === "prediction")?.name;
   return (
     <section ref={room.box} class="wb-detail" aria-label={`Row ${row}`} data-testid="detail" data-row={row}>
-      <h3 class="wb-detail-title" title={looked.key}>
+      <h3 class="wb-detail-title" title={visible(looked.key)}>
         row {row.toLocaleString("en")} <span class={caption.wrong ? "wb-wrong" : ""}>{caption.words}</span>
       </h3>
       {size !== null && looked.picture !== null && desk.marks.value !== null ? (
@@ -83,7 +83,7 @@ function Row({ store, desk, heats, looked }: { store: Store; desk: Desk; heats: 
           <Toolbar store={store} desk={desk} zoom={scale} setZoom={(to) => (zoom.value = to)} />
         </>
       ) : looked.text !== null ? (
-        <SpanStage key={row} store={store} desk={desk} text={looked.text} />
+        <SpanStage key={row} store={store} desk={desk} text={looked.text} length={looked.length} />
       ) : (
         <p class="wb-empty">This row has nothing to show: it is null, or its file cannot be read.</p>
       )}

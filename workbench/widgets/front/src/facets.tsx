@@ -6,10 +6,12 @@ import { visible } from "./spans";
 import type { Brush, ColumnAbout, Store } from "./store";
 import type { Facet } from "./wire";
 
+const COMPUTED = ["prediction", "scalar", "text", "pending"]; // kinds that may be bars or a histogram once they are there
+
 /** One block for each column of numbers or categories. */
 export function Facets({ store }: { store: Store }) {
   const facets = store.facets.value;
-  const waiting = store.about.value.columns.filter((column) => !column.computed && (column.kind === "prediction" || column.facet !== null));
+  const waiting = store.about.value.columns.filter((column) => !column.computed && COMPUTED.includes(column.kind));
   return (
     <aside class={store.open.value === "facets" ? "wb-facets wb-open" : "wb-facets"} aria-label="Facets" data-testid="facets" data-version={store.shown.value.version}>
       {facets.map((facet) => (
@@ -71,7 +73,6 @@ function BarFacet({ store, facet }: { store: Store; facet: Facet }) {
               type="button"
               class={`wb-facet-bar${on ? "" : " wb-off"}`}
               aria-pressed={chosen.includes(label)}
-              aria-label={`${visible(label)}: ${count} of ${total}`}
               data-testid={`bar-${facet.column}-${label}`}
               onClick={(event) => {
                 const others = chosen.filter((other) => other !== label);
@@ -83,7 +84,7 @@ function BarFacet({ store, facet }: { store: Store; facet: Facet }) {
               <span class="wb-facet-total" style={{ width: `${(100 * total) / most}%` }} />
               <span class="wb-facet-count" style={{ width: `${(100 * count) / most}%` }} />
               <bdi class="wb-facet-name">{visible(label) || "(empty)"}</bdi>
-              <span class="wb-facet-number">{count.toLocaleString("en")}</span>
+              <span class="wb-facet-number">{count.toLocaleString("en")}<span class="wb-hidden"> of {total.toLocaleString("en")}</span></span>
             </button>
           </li>
         );

@@ -5,6 +5,7 @@ import { useEffect, useRef } from "preact/hooks";
 import { Help } from "./help";
 import { Runs } from "./runs";
 import { SlicesMenu } from "./slicing";
+import { visible } from "./spans";
 import type { Store, ViewName } from "./store";
 
 const VIEWS: [ViewName, string, string][] = [
@@ -97,7 +98,7 @@ export function Header({ store }: { store: Store }) {
         {store.about.value.can.train && <Menu store={store} name="runs" words="relaunch"><Runs store={store} /></Menu>}
         <Menu store={store} name="help" words="?" title="keys and their meaning (?)"><Help store={store} /></Menu>
       </nav>
-      <p id={`${store.name}-filter-error`} class="wb-error" role="alert" data-testid="filter-error">{error ?? ""}</p>
+      <p id={`${store.name}-filter-error`} class="wb-error" role="alert" data-testid="filter-error">{visible(error ?? "")}</p>
     </header>
   );
 }

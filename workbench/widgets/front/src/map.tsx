@@ -120,14 +120,14 @@ export function MapView({ store }: { store: Store }) {
         </button>
         {embeddings.length > 1 && (
           <select value={by ?? ""} aria-label="places by" onChange={(event) => store.setLayout({ map: event.currentTarget.value })}>
-            {embeddings.map(({ name }) => <option key={name} value={name}>{name}</option>)}
+            {embeddings.map(({ name }) => <option key={name} value={name}>{visible(name)}</option>)}
           </select>
         )}
         <label>
           <span class="wb-small">colour</span>{" "}
           <select value={colour ?? ""} data-testid="colour" onChange={(event) => store.setLayout({ colour: event.currentTarget.value || null })}>
             <option value="">none</option>
-            {colourable.map(({ name }) => <option key={name} value={name}>{name}</option>)}
+            {colourable.map(({ name }) => <option key={name} value={name}>{visible(name)}</option>)}
           </select>
         </label>
       </div>
@@ -136,7 +136,7 @@ export function MapView({ store }: { store: Store }) {
       {!placed ? (
         <p class="wb-map-waiting">
           <button type="button" class="wb-primary" data-testid="compute-map" onClick={() => store.attempt(() => store.wire.ask("compute", { column: by ?? "" }))}>
-            compute {by} of all rows
+            compute {visible(by ?? "")} of all rows
           </button>
         </p>
       ) : (

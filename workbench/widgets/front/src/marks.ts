@@ -12,6 +12,8 @@ export interface Detail {
   cells: Record<string, Cell>;
   size: [number, number] | null;
   text: string | null;
+  /** Characters of the whole text, of which a very long one has the beginning here. */
+  length: number;
   regions: Record<"irrelevant" | "relevant", Region | null>;
   standing: { author: string; role: string; how: string }[];
   history: { id: number; kind: string; words: string; author: string; time: string; how: string; undone: boolean }[];

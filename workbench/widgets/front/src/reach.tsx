@@ -4,6 +4,7 @@ import { useSignal, useSignalEffect } from "@preact/signals";
 import { useEffect } from "preact/hooks";
 import { Thumbs } from "./nearest";
 import type { Desk } from "./marks";
+import { visible } from "./spans";
 import type { Store } from "./store";
 import { told } from "./wire";
 
@@ -68,7 +69,7 @@ export function Reach({ store, desk }: { store: Store; desk: Desk }) {
       {working.value && <span role="status">looking …</span>}
       {preview.value !== null && (
         <div class="wb-preview" data-testid="preview">
-          <p>{preview.value.words}</p>
+          <p>{visible(preview.value.words)}</p>
           <div class="wb-group">
             <button type="button" class="wb-primary" disabled={preview.value.count === 0} onClick={() => void write()} data-testid="spread">
               write to {preview.value.count.toLocaleString("en")} rows

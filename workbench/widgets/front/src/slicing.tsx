@@ -46,7 +46,7 @@ function SliceLine({ store, slice }: { store: Store; slice: SliceRow }) {
   return (
     <tr>
       <td>
-        <button type="button" class="wb-quiet" title={slice.where ?? "chosen by hand"} onClick={() => show(store, slice.name)}>
+        <button type="button" class="wb-quiet" title={visible(slice.where ?? "chosen by hand")} onClick={() => show(store, slice.name)}>
           <bdi>{visible(slice.name)}</bdi>
         </button>
       </td>

@@ -165,6 +165,14 @@ export function parts(text: string, start = 0): Part[] {
   return result;
 }
 
+/** The beginning of a text that a page can show: each character that is escaped costs an element of its own. */
+export function legible(text: string, longest = 100_000, escapes = 2_000): string {
+  let left = escapes;
+  for (const { index } of text.slice(0, longest).matchAll(UNSEEN)) if (left-- === 0) return text.slice(0, index);
+  const split = /[\ud800-\udbff]/.test(text.charAt(longest - 1)); // a cut there would halve a character
+  return text.slice(0, split ? longest - 1 : longest);
+}
+
 function escapeOf(character: string): string {
   const code = character.codePointAt(0) ?? 0;
   const digits = code.toString(16);

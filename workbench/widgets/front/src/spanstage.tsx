@@ -1,15 +1,17 @@
 // Stage of a text: words are marked with the mouse or by keys, as what must not matter or what should.
 
-import { useRef } from "preact/hooks";
+import { useMemo, useRef } from "preact/hooks";
 import { flip } from "./flip";
 import type { Desk } from "./marks";
-import { type Span, equal, minus, parts, pieces, rulerOf, union } from "./spans";
+import { type Span, equal, legible, minus, parts, pieces, rulerOf, union } from "./spans";
 import type { Role, Store } from "./store";
 
 const OTHER: Record<Role, Role> = { irrelevant: "relevant", relevant: "irrelevant" };
 
 /** The text of a row; a selection in it becomes a mark. */
-export function SpanStage({ store, desk, text }: { store: Store; desk: Desk; text: string }) {
+export function SpanStage({ store, desk, text: whole, length }: { store: Store; desk: Desk; text: string; length: number }) {
+  const text = useMemo(() => legible(whole), [whole]);
+  const shown = useMemo(() => rulerOf(text).length, [text]);
   const box = useRef<HTMLParagraphElement>(null);
   const spans = desk.spans.value;
   const annotating = store.about.value.can.annotate;
@@ -67,6 +69,9 @@ export function SpanStage({ store, desk, text }: { store: Store; desk: Desk; tex
           </span>
         ))}
       </p>
+      {shown < length && (
+        <p class="wb-small" data-testid="cut">The first {shown.toLocaleString("en")} of {length.toLocaleString("en")} characters are shown.</p>
+      )}
       {annotating && (
         <div class="wb-toolbar" role="toolbar" aria-label="Marking">
           <div class="wb-joined" role="group" aria-label="What a mark says">
