@@ -3,6 +3,7 @@
 import ast
 import json
 import os
+import re
 import secrets
 import signal
 import sys
@@ -47,8 +48,12 @@ _log_errors(get_ipython(), {path!r})
 del _log_errors
 """
 
-# JupyterLab asks for it at each start of a kernel, before ipywidgets is imported.
-HARMLESS = "No such comm target registered: jupyter.widget.control\n"
+# JupyterLab asks for the target at each start of a kernel, before ipywidgets is imported; and a kernel that is told to
+# end while another message comes in leaves it.
+HARMLESS = re.compile(
+    r"No such comm target registered: jupyter\.widget\.control\n"
+    r"|Task was destroyed but it is pending!\ntask: <Task pending .* coro=<Kernel\.dispatch_control\(\) .*>\n"
+)
 
 # `jupyterapp` is there because of --LabApp.expose_app_in_browser. The execution indicator will not do: it says "idle"
 # before there is a kernel, and "run all" then opens a dialog that asks for one.
@@ -153,7 +158,7 @@ class KernelErrors:
         self.forget()
 
     def __call__(self):
-        return self._read()[self._since :].decode("utf-8", "replace").replace(HARMLESS, "")
+        return HARMLESS.sub("", self._read()[self._since :].decode("utf-8", "replace"))
 
     def forget(self):
         """Leave out what there is."""
