@@ -48,7 +48,7 @@ def test_the_loop_is_closed_in_one_cell(notebook):
     expect(drawn).not_to_have_attribute("data-drawn", "0", timeout=60_000)
     view.get_by_test_id("lasso").click()
     box = view.get_by_test_id("map-canvas").bounding_box()
-    corners = [(0.05, 0.05), (0.95, 0.05), (0.95, 0.95), (0.05, 0.95), (0.05, 0.06)]
+    corners = [(0.03, 0.15), (0.97, 0.15), (0.97, 0.95), (0.03, 0.95), (0.03, 0.16)]  # below the tools
     mouse = opened.page.mouse
     for number, (x, y) in enumerate(corners):
         mouse.move(box["x"] + x * box["width"], box["y"] + y * box["height"], steps=8)
