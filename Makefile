@@ -7,14 +7,15 @@ JOBS ?= 2
 FRONT := workbench/widgets/front
 FRONT_STAMP := $(FRONT)/node_modules/.installed
 
-.PHONY: help demo test check front check-front check-front-source browser lab bench soak test-meerkat clean
+.PHONY: help demo test check front check-front check-front-source browser lab pictures bench soak test-meerkat clean
 
 help:
 	@echo "make demo          install, and run the main job on decoy digits (report in demo-report.html)"
 	@echo "make test          install, and run every check and test"
 	@echo "make front         bundle the front end again (needs Node 20 or later)"
 	@echo "make browser       a Chromium for the tests in tests/browser, which are skipped without one"
-	@echo "make lab           JupyterLab on the first notebook"
+	@echo "make lab           JupyterLab on the notebook that explores, paints and relaunches"
+	@echo "make pictures      the pictures of the front end, and the stills in its notebook (needs a Chromium)"
 	@echo "make bench         the benchmarks, as ratios within one run"
 	@echo "make soak          the long tests: kills during saves, random actions"
 	@echo "make test-meerkat  the Meerkat bridge, in an environment of its own"
@@ -61,7 +62,11 @@ browser: $(STAMP)
 	else $(BIN)/python -m playwright install chromium; fi
 
 lab: $(STAMP)
-	$(BIN)/jupyter lab notebooks/01_first_panel.ipynb
+	$(BIN)/jupyter lab notebooks/03_explore_and_paint.ipynb
+
+pictures: $(STAMP)
+	$(BIN)/python -m benchmarks.pictures
+	$(BIN)/python -m benchmarks.stills
 
 bench: $(STAMP)
 	$(BIN)/python -m benchmarks

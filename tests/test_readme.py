@@ -58,5 +58,5 @@ def test_every_make_target_named_is_there():
 
 
 def test_pictures_and_files_named_are_there():
-    for path in re.findall(r"\]\(([^)#]+)\)", README):
+    for path in re.findall(r"\]\(([^)#]+)\)", README) + re.findall(r'(?:src|srcset)="([^"]+)"', README):
         assert (ROOT / path).exists(), path
