@@ -49,7 +49,7 @@ SPAN = """([from, to]) => {
     return [part, Math.floor(share * 31) % (part.length + 1)];
   };
   getSelection().setBaseAndExtent(...place(from), ...place(to));
-  text.dispatchEvent(new PointerEvent("pointerup", { bubbles: true }));
+  text.dispatchEvent(new KeyboardEvent("keydown", { key: "Enter", bubbles: true }));
 }"""
 
 
