@@ -81,7 +81,9 @@ class Explorer(anywidget.AnyWidget):
         self._setting = threading.RLock()
         self._context = contextvars.copy_context()
         methods = session.heats.methods if session.heats is not None else []
-        chosen = {"method": methods[0] if methods else "", **(layout or {})}
+        # Rows without a picture or a text are read, not looked at.
+        view_name = "table" if session.on is None else "gallery"
+        chosen = {"view": view_name, "method": methods[0] if methods else "", **(layout or {})}
         super().__init__(layout=chosen, about=session.about())
         traitlets.link((self, "layout"), (self, "view_layout"))
         self._session = session
