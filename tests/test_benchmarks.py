@@ -47,7 +47,13 @@ def _in_this_process(code: str, *arguments: Any) -> dict[str, float]:
     return result
 
 
-@pytest.mark.parametrize("name", list(CELLS))
+# A JupyterLab of its own for each of these, with a browser: what they click on is tested in tests/browser.
+IN_A_BROWSER = pytest.mark.skip(reason="in a browser: run `python -m benchmarks --tiny --only front`")
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[IN_A_BROWSER] if name.startswith("front") else []) for name in CELLS]
+)
 def test_every_cell_gives_finite_figures(name: str) -> None:
     figures = list(CELLS[name].run(TINY))
     assert figures
