@@ -7,12 +7,23 @@ import { told } from "./wire";
 /** A click on a row: it alone, with Ctrl one more or one less, with Shift all from the row in focus up to it. */
 export function choose(event: MouseEvent, store: Store, pages: Pages, place: number): void {
   const here = pages.at(place);
-  if (here === undefined) return;
   if (event.shiftKey) void range(store, pages, place);
-  else if (event.ctrlKey || event.metaKey) toggle(store, here.row);
+  else if (here !== undefined) pick(store, here.row, event.ctrlKey || event.metaKey);
   else {
-    store.selection.put(Uint32Array.of(here.row));
-    store.focus.put(here.row);
+    // On its way: which row it will be is known to the kernel already.
+    const several = event.ctrlKey || event.metaKey;
+    pages.between(place, place).then(
+      ([row]) => row !== undefined && pick(store, row, several),
+      (error: unknown) => told(error, store.say),
+    );
+  }
+}
+
+function pick(store: Store, row: number, several: boolean) {
+  if (several) toggle(store, row);
+  else {
+    store.selection.put(Uint32Array.of(row));
+    store.focus.put(row);
   }
 }
 
