@@ -25,8 +25,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Heat", "Heats", "methods_for"]
 
-# These draw hundreds of altered copies of a row: for one row at a time, when it is looked at.
-SLOW = ("smooth_grad", "integrated_gradients", "occlusion", "feature_ablation", "lime", "kernel_shap")
 UNSIGNED = ("layer_activation", "attention_rollout")
 
 

@@ -119,11 +119,6 @@ class Marking:
         states = self._known()
         return [states.get(key, NOTHING) for key in self._keys(rows)]
 
-    def counts(self) -> dict[str, int]:
-        """Return how many rows of the panel have a mark: ``painted`` and ``propagated``."""
-        here = [state for key, state in self._known().items() if key in self._row_of()]
-        return {"painted": here.count(PAINTED), "propagated": here.count(PROPAGATED)}
-
     def told(self, row: int) -> dict[str, Any]:
         """Return what stands of a row, and everything that was ever said of it.
 

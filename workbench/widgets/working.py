@@ -14,6 +14,7 @@ from ..clusters import ExplanationClusters
 from ..errors import PanelError, RunError
 from ..layered import EMBEDDING
 from .relaunch import Relaunch
+from .session import PREDICTION
 from .spreading import cluster_rows
 from .tasks import Task
 
@@ -21,8 +22,6 @@ if TYPE_CHECKING:
     from .session import Answer, Session
 
 __all__ = ["WORKING", "compute"]
-
-PREDICTION = "prediction"
 
 _PIECE = 512  # rows computed between two looks at whether to stop, while others may ask
 
