@@ -53,7 +53,7 @@ del _log_errors
 HARMLESS = re.compile(
     r"No such comm target registered: jupyter\.widget\.control\n"
     r"|Task was destroyed but it is pending!\n"
-    r"task: <Task pending .*(?:Kernel\.dispatch_control|ipykernel.utils\.py).*>\n"
+    r"task: <Task pending .*(?:Kernel\.dispatch_control|ipykernel.(?:utils|kernelbase)\.py).*>\n"
 )
 
 # `jupyterapp` is there because of --LabApp.expose_app_in_browser. The execution indicator will not do: it says "idle"
