@@ -4,10 +4,12 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 JOBS ?= 2
+# Python compiles what is imported, the first time; to compile all that is installed takes as long as to install it.
+QUIETLY := -qq --disable-pip-version-check --no-compile
 FRONT := workbench/widgets/front
 FRONT_STAMP := $(FRONT)/node_modules/.installed
 
-.PHONY: help demo test check front check-front check-front-source browser lab pictures bench soak test-meerkat clean
+.PHONY: help demo test check check-python front check-front check-front-source browser lab pictures bench soak test-meerkat clean
 
 help:
 	@echo "make demo          install, and run the main job on decoy digits (report in demo-report.html)"
@@ -17,19 +19,22 @@ help:
 	@echo "make lab           JupyterLab on the notebook that explores, paints and relaunches"
 	@echo "make pictures      the pictures of the front end, and the stills in its notebook (needs a Chromium)"
 	@echo "make bench         the benchmarks, as ratios within one run"
-	@echo "make soak          the long tests: kills during saves, random actions"
+	@echo "make soak          the long tests: kills during saves, random actions, whole recipes"
 	@echo "make test-meerkat  the Meerkat bridge, in an environment of its own"
 
 $(STAMP): pyproject.toml constraints.txt
 	@echo "Setting up $(VENV) (about two minutes, once) ..."
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	@$(BIN)/python -m pip install -qq --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	@$(BIN)/python -m pip install $(QUIETLY) -c constraints.txt pip
+	@$(BIN)/python -m pip install $(QUIETLY) -c constraints.txt -e '.[dev]'
 	@touch $@
 
 demo: $(STAMP)
 	@$(BIN)/workbench demo --report demo-report.html
 
-check: $(STAMP) check-front
+check: check-python check-front
+
+check-python: $(STAMP)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
@@ -51,7 +56,9 @@ check-front:
 check-front-source: $(FRONT_STAMP)
 	cd $(FRONT) && npm run --silent check && npm run --silent test && npm run --silent verify
 
-test: check
+# The front end needs no Python: it is checked while pip works.
+test:
+	@$(MAKE) --no-print-directory -j2 check
 	$(BIN)/python -m pytest -n $(JOBS) --dist loadgroup
 
 # Debian's where root may install it, else one of Playwright's own in the home directory.
@@ -72,13 +79,13 @@ bench: $(STAMP)
 	$(BIN)/python -m benchmarks
 
 soak: $(STAMP)
-	WORKBENCH_SOAK=1 $(BIN)/python -m pytest -m soak -n $(JOBS)
+	WORKBENCH_SOAK=1 $(BIN)/python -m pytest -m "soak or long" -n $(JOBS) --dist loadgroup
 
 # Meerkat needs older pandas, NumPy and pydantic than the rest of the world: it gets its own environment.
 .venv-meerkat/.installed: pyproject.toml .ci/constraints-meerkat.txt
 	@echo "Setting up .venv-meerkat ..."
 	@test -x .venv-meerkat/bin/python || $(PYTHON) -m venv .venv-meerkat
-	@.venv-meerkat/bin/python -m pip install -qq --disable-pip-version-check -c .ci/constraints-meerkat.txt -e '.[meerkat]' pytest
+	@.venv-meerkat/bin/python -m pip install $(QUIETLY) -c .ci/constraints-meerkat.txt -e '.[meerkat]' pytest
 	@touch $@
 
 test-meerkat: .venv-meerkat/.installed

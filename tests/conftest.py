@@ -13,6 +13,14 @@ settings.register_profile("soak", deadline=None, max_examples=3000)
 settings.load_profile("soak" if os.environ.get("WORKBENCH_SOAK") else "short")
 
 
+def pytest_collection_modifyitems(items):
+    """Leave what is long and needs no look at each change to `make soak`."""
+    if not os.environ.get("WORKBENCH_SOAK"):
+        for item in items:
+            if item.get_closest_marker("long"):
+                item.add_marker(pytest.mark.skip(reason="takes long: run `make soak`"))
+
+
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config, log):
     """Keep the tests of one server in one process, by the names of their files.

@@ -47,13 +47,20 @@ def _in_this_process(code: str, *arguments: Any) -> dict[str, float]:
     return result
 
 
+# Many rows or a net, in processes of their own; what they call is tested beside it.
+LONG = ("images-cnn", "images-decode", "table-slice")
+
 # A JupyterLab of its own for each of these, with a browser: what they click on is tested in tests/browser.
 IN_A_BROWSER = pytest.mark.skip(reason="in a browser: run `python -m benchmarks --tiny --only front`")
 
 
-@pytest.mark.parametrize(
-    "name", [pytest.param(name, marks=[IN_A_BROWSER] if name.startswith("front") else []) for name in CELLS]
-)
+def marks_of(name: str) -> list[pytest.MarkDecorator]:
+    if name.startswith("front"):
+        return [IN_A_BROWSER]
+    return [pytest.mark.long] if name in LONG else []
+
+
+@pytest.mark.parametrize("name", [pytest.param(name, marks=marks_of(name)) for name in CELLS])
 def test_every_cell_gives_finite_figures(name: str) -> None:
     figures = list(CELLS[name].run(TINY))
     assert figures

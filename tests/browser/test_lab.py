@@ -41,6 +41,7 @@ def test_a_widget_and_its_kernel_hear_each_other(notebook, lab):
     assert opened.page.outside == []
 
 
+@pytest.mark.long
 def test_a_widget_is_heard_while_a_cell_runs(notebook):
     opened = notebook([TOY, "import threading, time"])
     view = opened.view
@@ -58,6 +59,7 @@ def test_a_widget_is_heard_while_a_cell_runs(notebook):
     opened.until("seen", 1)
 
 
+@pytest.mark.long
 def test_messages_from_a_thread_arrive_while_a_cell_runs_and_after_it(notebook, lab):
     opened = notebook([TOY, "import pathlib, threading, time"])
     heard = opened.view.get_by_test_id("heard")
@@ -68,6 +70,7 @@ def test_messages_from_a_thread_arrive_while_a_cell_runs_and_after_it(notebook, 
     expect(heard).to_have_attribute("data-messages", "301")
 
 
+@pytest.mark.long
 def test_a_widget_outlives_a_reload_and_a_kernel_may_die(notebook, kernel_errors):
     opened = notebook([TOY])
     opened.view.get_by_test_id("count").click()

@@ -1,15 +1,11 @@
 """What is saved stays, and a view finds it again: dead kernels, reloaded pages, other views and other notebooks."""
 
-import os
-
 import numpy as np
 import pytest
 from playwright.sync_api import expect
 
 from tests.browser.servers import wait_until
 from workbench import Feedback
-
-LONG = pytest.mark.skipif("WORKBENCH_SOAK" not in os.environ, reason="takes long: run `make soak`")
 
 # Sixty pictures of noise, half of them with a bright corner that tells the class.
 MAKE = """
@@ -151,8 +147,7 @@ def test_a_page_that_is_reloaded_shows_everything_again(notebook):
     expect(view.get_by_test_id("count")).to_have_text("60 rows")
 
 
-@pytest.mark.soak
-@LONG
+@pytest.mark.long
 def test_a_view_whose_kernel_was_restarted_says_so(notebook, kernel_errors):
     opened = notebook(cells("restarted"))
     view = shown(opened)
@@ -169,8 +164,7 @@ def test_a_view_whose_kernel_was_restarted_says_so(notebook, kernel_errors):
     expect(shown(opened).get_by_test_id("gone")).to_have_count(0)
 
 
-@pytest.mark.soak
-@LONG
+@pytest.mark.long
 def test_two_views_of_one_model_stay_in_step(notebook):
     opened = notebook([*cells("twice"), "view"])
     shown_views = opened.view.get_by_test_id("app")
@@ -194,8 +188,7 @@ def test_two_views_of_one_model_stay_in_step(notebook):
     wait_until(lambda: [marked(view).sum() for view in (first, second)], lambda sizes: sizes == [0, 0])
 
 
-@pytest.mark.soak
-@LONG
+@pytest.mark.long
 def test_a_stroke_in_one_notebook_shows_in_another(notebook, lab):
     one = notebook(cells("shared"))
     focus(shown(one), 2)
@@ -211,8 +204,7 @@ def test_a_stroke_in_one_notebook_shows_in_another(notebook, lab):
     assert marks(lab.work / "shared.db") == {"noise/2": 18}
 
 
-@pytest.mark.soak
-@LONG
+@pytest.mark.long
 def test_a_view_may_be_shown_again_by_its_cell_and_closed_by_another(notebook):
     opened = notebook(cells("closed"))
     focus(shown(opened), 1)

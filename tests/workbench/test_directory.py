@@ -13,6 +13,7 @@ import pytest
 import torch
 
 import workbench as wb
+from workbench.cli import main
 from workbench.directory import Workbench
 from workbench.errors import NotHereError, RunFileError
 from workbench.nets import Mlp
@@ -137,24 +138,33 @@ def test_a_run_is_done_again_though_panel_and_feedback_went_on(tmp_path, bench):
     assert moved.replay("obeys").identical
 
 
-def test_the_commands_tell_what_there_is(bench):
-    def run(*words):
-        command = [sys.executable, "-m", "workbench.cli", *words]
-        environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2]), "PYTHONUTF8": "1"}
-        return subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
+@pytest.fixture
+def command(monkeypatch, capsys):
+    """Run a command of `workbench`, and give what it wrote."""
 
+    def run(*words, ends=0):
+        monkeypatch.setattr(sys, "argv", ["workbench", *words])
+        with pytest.raises(SystemExit) as ended:
+            main()
+        assert ended.value.code == ends
+        return capsys.readouterr()
+
+    return run
+
+
+def test_the_commands_tell_what_there_is(bench, command):
     place = str(bench.path)
-    assert "120 × rationale; 120 rows marked" in run("status", place).stdout
-    assert "obeys" in run("runs", place).stdout
+    assert "120 × rationale; 120 rows marked" in command("status", place).out
+    assert "obeys" in command("runs", place).out
     page = bench.path.parent / "page.html"
-    told = run("compare", place, "fooled", "obeys", "--rows", "split == 'test'", "--report", str(page))
-    assert "accuracy" in told.stdout, told.stderr
+    told = command("compare", place, "fooled", "obeys", "--rows", "split == 'test'", "--report", str(page))
+    assert "accuracy" in told.out, told.err
     assert page.read_text().startswith("<!doctype html>")
-    assert "identical weights" in run("replay", place, "fooled").stdout
-    lost = run("status", str(bench.path.parent))
-    assert (lost.returncode, lost.stdout) == (2, "")
-    assert "There is no workbench" in lost.stderr
-    assert "Traceback" not in lost.stderr
+    assert "identical weights" in command("replay", place, "fooled").out
+    lost = command("status", str(bench.path.parent), ends=2)
+    assert lost.out == ""
+    assert "There is no workbench" in lost.err
+    assert "Traceback" not in lost.err
 
 
 OWN_NET = """

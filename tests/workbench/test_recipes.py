@@ -54,6 +54,7 @@ def before_and_after(settings, training, source, test):
     return test.figures(plain.model), test.figures(tuned.model)
 
 
+@pytest.mark.long  # the demo, which every test run does, trains the same
 def test_decoy_digits_fool_the_network_and_the_fine_tune_puts_it_right():
     digits = digits_on_canvas(seed=0)
     before, after = before_and_after(
