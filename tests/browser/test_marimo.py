@@ -1,5 +1,6 @@
 """What the other tests of marimo stand on."""
 
+import pytest
 from playwright.sync_api import expect
 
 from tests.browser.servers import kernel_says
@@ -20,6 +21,7 @@ threading.Thread(target=when_told, daemon=True).start()
 ]
 
 
+@pytest.mark.long  # the loop in marimo does as much, with the real view
 def test_a_widget_and_its_kernel_hear_each_other_in_marimo(marimo, page):
     count = marimo.open(page, CELLS, ready="[data-testid=count]")
     count.click()

@@ -20,7 +20,8 @@ NASTY = [
     "'\"><iframe srcdoc=\"<script>parent.hit='frame'</script>\">",
 ]
 LONG = "<b>" + "x" * 10_000_000 + "</b>"
-BAD = "img:not([src^='blob:']), script:not(head *), a, iframe, svg[onload], b, [onerror], [onload], [href], [srcdoc]"
+OURS = "[src^='data:image/png;base64,'], [src^='data:image/jpeg;base64,']"
+BAD = f"img:not({OURS}), script:not(head *), a, iframe, svg[onload], b, [onerror], [onload], [href], [srcdoc]"
 
 
 @pytest.fixture(scope="module")

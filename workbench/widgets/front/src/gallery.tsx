@@ -46,7 +46,11 @@ export function Gallery({ store }: { store: Store }) {
   const first = view.first * across;
   const last = Math.min(count, (view.last + 1) * across) - 1;
   useEffect(() => {
-    if (last >= first) pages.want(first, last);
+    if (last < first) return;
+    // The lines above and below the window only when it is full.
+    const top = view.first > 0 ? first + across : first;
+    const end = view.last < lineCount - 1 ? last - across : last;
+    if (end < top || !pages.want(top, end)) pages.want(first, last);
   });
   const arrived = pages.arrived.value;
   useEffect(() => {

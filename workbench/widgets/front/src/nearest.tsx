@@ -42,16 +42,13 @@ export function Thumbs({ store, rows, name }: { store: Store; rows: number[]; na
     else {
       store.wire.ask<RowsReply>("rows", { rows, pictures, cells }, name).then(
         (reply) => {
-          const found = tilesOf(reply);
-          if (here) tiles.value = found;
-          else for (const tile of found) if (tile.url !== null) URL.revokeObjectURL(tile.url);
+          if (here) tiles.value = tilesOf(reply);
         },
         (error: unknown) => told(error, store.say),
       );
     }
     return () => {
       here = false;
-      for (const tile of tiles.peek()) if (tile.url !== null) URL.revokeObjectURL(tile.url);
     };
   }, [rows.join(), on, name]);
   return (

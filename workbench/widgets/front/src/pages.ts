@@ -22,8 +22,8 @@ export interface Pages {
   arrived: Signal<number>;
   /** The tile at a place of the order, if it is here. */
   at(place: number): Tile | undefined;
-  /** Asks for what is missing between two places; earlier wishes that have not begun are dropped. */
-  want(first: number, last: number): void;
+  /** Asks for what is missing between two places; earlier wishes that have not begun are dropped. False if all is here. */
+  want(first: number, last: number): boolean;
   /** Forgets everything, for another order or other columns. */
   reset(version: number, wish: Wish): void;
   /** Asks again for what is here, and shows the old until the new arrives. */
@@ -39,9 +39,9 @@ export interface Pages {
   close(): void;
 }
 
-const PAGE = 60; // rows of one request: a few screens of a small cell, a part of a large one
-const AT_ONCE = 10; // pages of one request: the kernel gives 600 rows at most
-const MOST = 60; // pages kept
+const PAGE = 8; // rows of one piece: what is asked for is hardly more than what the screen shows
+const AT_ONCE = 75; // pieces of one request: the kernel gives 600 rows at most
+const MOST = 450; // pieces kept
 
 /** Opens a cache of pages for one view of the rows. */
 export function openPages(store: Store, name: string): Pages {
@@ -53,11 +53,6 @@ export function openPages(store: Store, name: string): Pages {
   let version = -1;
   let wish: Wish = { pictures: null, cells: [] };
   let open = true;
-
-  function forget(number: number) {
-    for (const tile of pages.get(number) ?? []) if (tile.url !== null) URL.revokeObjectURL(tile.url);
-    pages.delete(number);
-  }
 
   async function fetch(first: number, last: number) {
     const mine = version;
@@ -72,10 +67,10 @@ export function openPages(store: Store, name: string): Pages {
       if (!open || mine !== version || reply.ok.version !== version) return;
       const tiles = tilesOf(reply);
       for (let number = first; number <= last; number++) {
-        forget(number);
+        pages.delete(number); // to the end
         pages.set(number, tiles.slice((number - first) * PAGE, (number - first + 1) * PAGE));
       }
-      for (const old of [...pages.keys()].slice(0, Math.max(0, pages.size - MOST))) forget(old);
+      for (const old of [...pages.keys()].slice(0, Math.max(0, pages.size - MOST))) pages.delete(old);
       asked = null;
       arrived.value += 1;
     } catch (error) {
@@ -99,20 +94,20 @@ export function openPages(store: Store, name: string): Pages {
         }
       }
       const [low, high] = [missing[0], missing.at(-1)];
-      if (low === undefined || high === undefined) return;
-      if (asked !== null && asked.first <= low && asked.last >= high) return;
-      void fetch(low, Math.min(high, low + AT_ONCE - 1));
+      if (low === undefined || high === undefined) return false;
+      if (asked === null || asked.first > low || asked.last < high) void fetch(low, Math.min(high, low + AT_ONCE - 1));
+      return true;
     },
     reset(next, wanted) {
       if (next !== version) places.clear();
       version = next;
       wish = wanted;
       asked = null;
-      for (const number of [...pages.keys()]) forget(number);
+      pages.clear();
       arrived.value += 1;
     },
     refresh() {
-      for (const number of [...pages.keys()]) if (number < seen.first || number > seen.last) forget(number);
+      for (const number of [...pages.keys()]) if (number < seen.first || number > seen.last) pages.delete(number);
       if (seen.last >= seen.first) void fetch(seen.first, Math.min(seen.last, seen.first + AT_ONCE - 1));
     },
     placeOf(row) {
@@ -138,12 +133,12 @@ export function openPages(store: Store, name: string): Pages {
     aim: null,
     close() {
       open = false;
-      for (const number of [...pages.keys()]) forget(number);
+      pages.clear();
     },
   };
 }
 
-/** Turns a reply into tiles; its pictures become URLs, which whoever holds the tiles gives back. */
+/** Turns a reply into tiles. */
 export function tilesOf({ ok, buffers }: Reply<RowsReply>): Tile[] {
   const data = buffers[0];
   return ok.rows.map((row, place) => {
@@ -152,10 +147,17 @@ export function tilesOf({ ok, buffers }: Reply<RowsReply>): Tile[] {
     if (type !== null && data !== undefined && ok.pictures !== undefined) {
       const begin = ok.pictures.offsets[place] ?? 0;
       const end = ok.pictures.offsets[place + 1] ?? begin;
-      url = URL.createObjectURL(new Blob([data.buffer.slice(data.byteOffset + begin, data.byteOffset + end) as ArrayBuffer], { type }));
+      url = dataUrl(type, new Uint8Array(data.buffer, data.byteOffset + begin, end - begin));
     }
     const cells: Record<string, Cell> = {};
     for (const [column, values] of Object.entries(ok.cells)) cells[column] = values[place] ?? null;
     return { row, mark: ok.marks[place] ?? 0, url, cells };
   });
+}
+
+// Not the URL of a blob: the browser loads each of those as it loads a file, which takes longer than to decode it.
+function dataUrl(type: string, bytes: Uint8Array): string {
+  let text = "";
+  for (let at = 0; at < bytes.length; at += 8192) text += String.fromCharCode(...bytes.subarray(at, at + 8192));
+  return `data:${type};base64,${btoa(text)}`;
 }

@@ -148,19 +148,26 @@ export function openStore(model: Model): Store {
 
   function trait<T>(name: string, read: (value: unknown) => T, write: (value: T) => unknown): Trait<T> {
     const inner = signal(read(model.get(name)));
-    const follow = () => (inner.value = read(model.get(name)));
+    let ours = false;
+    const follow = () => {
+      const told = read(model.get(name));
+      if (!ours && !same(told, inner.peek())) inner.value = told; // the kernel may tell us our own again
+    };
     model.on(`change:${name}`, follow);
     ends.push(() => model.off(`change:${name}`, follow));
     return Object.assign(computed(() => inner.value), {
       put(value: T) {
-        inner.value = value;
+        ours = true;
         model.set(name, write(value));
-        if (gone.value) return;
-        try {
-          model.save_changes();
-        } catch {
-          gone.value = true; // the connection is closed
+        ours = false;
+        if (!gone.value) {
+          try {
+            model.save_changes(); // first of all: what follows here may draw a million points
+          } catch {
+            gone.value = true; // the connection is closed
+          }
         }
+        inner.value = value;
       },
     });
   }
@@ -251,4 +258,9 @@ export function asRows(value: unknown): Uint32Array {
   if (!(value instanceof DataView)) return new Uint32Array();
   // A copy: a view of bytes need not begin where a number may.
   return new Uint32Array(value.buffer.slice(value.byteOffset, value.byteOffset + value.byteLength));
+}
+
+function same(one: unknown, other: unknown): boolean {
+  if (!(one instanceof Uint32Array && other instanceof Uint32Array)) return one === other;
+  return one.length === other.length && one.every((value, at) => value === other[at]);
 }

@@ -41,19 +41,19 @@ test("what the screen shows is asked for once, and found by its place", async ()
   const { pages, answer, asked, store } = open();
   pages.want(0, 70);
   pages.want(0, 70);
-  assert.deepEqual(asked("page").map(({ start, count }) => [start, count]), [[0, 120]]);
+  assert.deepEqual(asked("page").map(({ start, count }) => [start, count]), [[0, 72]]);
   await answer();
   assert.equal(pages.at(70)?.row, ROWS - 71);
   assert.equal(pages.at(120), undefined);
   assert.equal(pages.placeOf(ROWS - 71), 70);
-  pages.want(30, 90);
+  pages.want(30, 71);
   assert.equal(asked("page").length, 1);
   store.close();
 });
 
 test("a jump drops what was asked for before it, and few pages are kept", async () => {
   const { pages, answer, store } = open();
-  for (let place = 0; place < ROWS; place += 60) {
+  for (let place = 0; place < ROWS; place += 8) {
     pages.want(place, place);
     await answer();
   }
@@ -86,7 +86,7 @@ test("a refresh asks for the screen, however far it is from what was loaded befo
   pages.want(9000, 9070);
   await answer();
   pages.refresh();
-  assert.deepEqual(asked("page").slice(-1).map(({ start, count }) => [start, count]), [[9000, 120]]);
+  assert.deepEqual(asked("page").slice(-1).map(({ start, count }) => [start, count]), [[9000, 72]]);
   assert.equal(pages.at(9000)?.row, ROWS - 9001); // the old until the new is here
   store.close();
 });
