@@ -83,7 +83,7 @@ def paint(path: str, told: Told) -> None:
     for number in range(10_000):
         (record,) = log.mark(f"toy/{number % ROWS}", irrelevant=corner(number % 64))
         told.say(f"marked {record.id} {number % ROWS} {number % 64}")
-        time.sleep(0.003)  # quick for a person, and the log stays small enough to be read after every kill
+        time.sleep(0.015)  # quick for a person, and the log stays small enough to be read whole after every kill
 
 
 def work(path: str, place: str) -> None:
