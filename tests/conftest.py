@@ -1,6 +1,7 @@
 """Settings that every test shares."""
 
 import os
+import sys
 
 # Before torch starts its threads: the tests run several processes, whose nets are too small to share work.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -8,9 +9,26 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 import pytest
 from hypothesis import settings
 
-settings.register_profile("short", derandomize=True, deadline=None, max_examples=40)
+settings.register_profile("short", derandomize=True, deadline=None, max_examples=60)
 settings.register_profile("soak", deadline=None, max_examples=3000)
 settings.load_profile("soak" if os.environ.get("WORKBENCH_SOAK") else "short")
+
+
+@pytest.fixture
+def command(monkeypatch, capsys):
+    """Call it for what a command of `workbench` writes, run in this process: `command("status", path, ends=2).err`."""
+
+    def run(*words, ends=0):
+        from workbench.cli import main
+
+        monkeypatch.setattr(sys, "argv", ["workbench", *map(str, words)])
+        with pytest.raises(SystemExit) as ended:
+            main()
+        told = capsys.readouterr()
+        assert ended.value.code == ends, told.err
+        return told
+
+    return run
 
 
 def pytest_collection_modifyitems(items):

@@ -9,8 +9,6 @@ from pathlib import Path
 
 import pytest
 
-from workbench.cli import main
-
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 
@@ -37,17 +35,13 @@ def test_every_python_block_runs(folder):
     assert "swap sensitivity" in told
 
 
-def test_every_command_on_a_workbench_runs(folder, monkeypatch, capsys):
-    commands = re.findall(r"^(workbench \w+ DIR[^#\n]*)", README, flags=re.M)
+def test_every_command_on_a_workbench_runs(folder, monkeypatch, command):
+    commands = re.findall(r"^workbench (\w+ DIR[^#\n]*)", README, flags=re.M)
     assert len(commands) == 4
     monkeypatch.chdir(folder)
-    for command in commands:
-        monkeypatch.setattr(sys, "argv", shlex.split(command.replace("DIR", "bench")))
-        with pytest.raises(SystemExit) as ended:
-            main()
-        told = capsys.readouterr().out
-        assert ended.value.code == 0
-        assert "obeys" in told or "accuracy" in told or "identical weights" in told, command
+    for words in commands:
+        told = command(*shlex.split(words.replace("DIR", "bench"))).out
+        assert "obeys" in told or "accuracy" in told or "identical weights" in told, words
 
 
 def test_the_result_beside_the_last_block_is_the_one_it_gives():

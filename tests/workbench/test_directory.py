@@ -13,7 +13,6 @@ import pytest
 import torch
 
 import workbench as wb
-from workbench.cli import main
 from workbench.directory import Workbench
 from workbench.errors import NotHereError, RunFileError
 from workbench.nets import Mlp
@@ -136,20 +135,6 @@ def test_a_run_is_done_again_though_panel_and_feedback_went_on(tmp_path, bench):
     moved.feedback.mark("toy/3", irrelevant=np.ones((6, 6), bool))
     assert moved.status().version == 2
     assert moved.replay("obeys").identical
-
-
-@pytest.fixture
-def command(monkeypatch, capsys):
-    """Run a command of `workbench`, and give what it wrote."""
-
-    def run(*words, ends=0):
-        monkeypatch.setattr(sys, "argv", ["workbench", *words])
-        with pytest.raises(SystemExit) as ended:
-            main()
-        assert ended.value.code == ends
-        return capsys.readouterr()
-
-    return run
 
 
 def test_the_commands_tell_what_there_is(bench, command):

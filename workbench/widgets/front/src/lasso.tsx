@@ -3,6 +3,7 @@
 
 import { useSignal } from "@preact/signals";
 import { useEffect, useRef } from "preact/hooks";
+import { clamp } from "./virtual";
 
 /** How rows join what is selected: instead of it, added to it, or taken from it. */
 export type Join = "instead" | "add" | "remove";
@@ -63,7 +64,7 @@ export function Lasso({ active, over, done, cancel }: Props) {
       const [x, y] = cross.value ?? [clientWidth / 2, clientHeight / 2];
       const far = event.shiftKey ? FAR : NEAR;
       const [right, lower] = way ?? [0, 0];
-      cross.value = [limited(x + far * right, clientWidth), limited(y + far * lower, clientHeight)];
+      cross.value = [clamp(x + far * right, clientWidth), clamp(y + far * lower, clientHeight)];
       if (event.key === " ") corners.value = [...corners.value, cross.value];
       else if (event.key === "Enter") end(event);
       else if (event.key === "Escape") {
@@ -94,19 +95,14 @@ export function Lasso({ active, over, done, cancel }: Props) {
     const lost = (event: PointerEvent) => {
       if (event.pointerId === pointer) stop();
     };
-    const capture = { capture: true };
-    element.addEventListener("pointerdown", down, capture);
-    element.addEventListener("pointermove", move, capture);
-    element.addEventListener("pointerup", up, capture);
-    element.addEventListener("pointercancel", lost, capture);
-    element.addEventListener("keydown", press);
-    return () => {
-      element.removeEventListener("pointerdown", down, capture);
-      element.removeEventListener("pointermove", move, capture);
-      element.removeEventListener("pointerup", up, capture);
-      element.removeEventListener("pointercancel", lost, capture);
-      element.removeEventListener("keydown", press);
-    };
+    const ended = new AbortController();
+    const first = { capture: true, signal: ended.signal };
+    element.addEventListener("pointerdown", down, first);
+    element.addEventListener("pointermove", move, first);
+    element.addEventListener("pointerup", up, first);
+    element.addEventListener("pointercancel", lost, first);
+    element.addEventListener("keydown", press, { signal: ended.signal });
+    return () => ended.abort();
   }, []);
 
   const at = cross.value;
@@ -118,10 +114,6 @@ export function Lasso({ active, over, done, cancel }: Props) {
       {at !== null && <path d={`M${at[0] - 9} ${at[1]}h18M${at[0]} ${at[1] - 9}v18`} />}
     </svg>
   );
-}
-
-function limited(value: number, most: number): number {
-  return Math.max(0, Math.min(most, value));
 }
 
 /** Which of the points lie within a line, by the even-odd rule. `left` says which of them are in sight; null is all. */

@@ -74,6 +74,8 @@ export function MapView({ store }: { store: Store }) {
         await plot.current.draw({ x, y, z }, { preventFilterReset: false, spatialIndex: index.data as ArrayBuffer });
         waiting.value = false;
         drawn.value = Math.round(performance.now() - begun);
+        filter(store, plot.current, cloud.current);
+        mark(plot.current, store.selection.peek());
         // What finds the point under the mouse. The plot, which shares its memory, draws without it; and its own would
         // go to a worker, which takes longer to reach than this does to sort.
         setTimeout(() => {
@@ -104,11 +106,7 @@ export function MapView({ store }: { store: Store }) {
       backgroundColor: background(element), ...NO_KEYS,
     });
     plot.current = made;
-    made.subscribe("select", ({ points }: { points: number[] | Uint32Array }) => {
-      const rows = Uint32Array.from(points).sort();
-      store.selection.put(rows);
-      if (rows.length === 1) store.focus.put(rows[0] ?? null);
-    });
+    made.subscribe("select", ({ points }: { points: number[] | Uint32Array }) => choose(Uint32Array.from(points).sort()));
     made.subscribe("deselect", () => store.selection.put(new Uint32Array()));
     const watch = new ResizeObserver(() => {
       if (element.clientWidth > 0) made.set({ width: element.clientWidth, height: element.clientHeight });
@@ -129,11 +127,11 @@ export function MapView({ store }: { store: Store }) {
   });
   useSignalEffect(() => {
     void store.shown.value;
-    if (plot.current !== null && drawn.value > 0) filter(store, plot.current, cloud.current);
+    if (plot.current !== null && drawn.peek() > 0) filter(store, plot.current, cloud.current);
   });
   useSignalEffect(() => {
     const rows = store.selection.value;
-    if (plot.current === null || drawn.value === 0) return;
+    if (plot.current === null || drawn.peek() === 0) return;
     if (rows.length < MANY) return mark(plot.current, rows);
     // What is sent leaves in parts, between which the page must not be drawing.
     const later = setTimeout(() => plot.current !== null && mark(plot.current, rows), AWAY_MS);
@@ -146,15 +144,15 @@ export function MapView({ store }: { store: Store }) {
   }
 
   function move(event: KeyboardEvent) {
+    if (plot.current === null || event.ctrlKey || event.metaKey || event.altKey) return;
     const way = PANS[event.key];
     const zoom = ZOOMS[event.key];
-    if (plot.current === null || event.ctrlKey || event.metaKey || event.altKey) return;
-    const { cameraDistance, cameraTarget } = { cameraDistance: plot.current.get("cameraDistance"), cameraTarget: plot.current.get("cameraTarget") };
-    if (zoom !== undefined) plot.current.set({ cameraDistance: cameraDistance * zoom });
+    const far = plot.current.get("cameraDistance");
+    if (zoom !== undefined) plot.current.set({ cameraDistance: far * zoom });
     else if (event.key === "0") void plot.current.zoomToOrigin();
     else if (event.shiftKey && way !== undefined) {
-      const [x, y] = cameraTarget;
-      plot.current.set({ cameraTarget: [x + way[0] * PAN * cameraDistance, y + way[1] * PAN * cameraDistance] });
+      const [x, y] = plot.current.get("cameraTarget");
+      plot.current.set({ cameraTarget: [x + way[0] * PAN * far, y + way[1] * PAN * far] });
     } else return;
     event.preventDefault();
     event.stopPropagation();
@@ -164,7 +162,10 @@ export function MapView({ store }: { store: Store }) {
     lasso.value = false;
     const { x, y, left } = cloud.current;
     if (plot.current === null || x.length === 0) return;
-    const rows = joined(store.selection.peek(), within(onto(plot.current, cloud.current, corners), x, y, left), join);
+    choose(joined(store.selection.peek(), within(onto(plot.current, cloud.current, corners), x, y, left), join));
+  }
+
+  function choose(rows: Uint32Array) {
     store.selection.put(rows);
     if (rows.length === 1) store.focus.put(rows[0] ?? null);
   }
@@ -271,14 +272,13 @@ function paint(plot: Plot, colours: ScatterReply["colours"], theme: Theme) {
 }
 
 /** Sets what is not so yet: each `set` draws all points again. */
-function adjust(plot: Plot, wanted: { pointSize?: number; opacityInactiveScale?: number }) {
-  const [other] = (Object.keys(wanted) as (keyof typeof wanted)[]).filter((name) => plot.get(name) !== wanted[name]);
-  if (other !== undefined) plot.set(wanted);
+function adjust(plot: Plot, name: "pointSize" | "opacityInactiveScale", wanted: number) {
+  if (plot.get(name) !== wanted) plot.set({ [name]: wanted });
 }
 
 function size(store: Store, plot: Plot) {
   const { count } = store.shown.peek();
-  adjust(plot, { pointSize: count < 400 ? 6 : count < 4000 ? 4 : 3 });
+  adjust(plot, "pointSize", count < 400 ? 6 : count < 4000 ? 4 : 3);
 }
 
 /** Leaves in sight what the filter and the facets leave. */
@@ -298,9 +298,12 @@ function filter(store: Store, plot: Plot, cloud: Cloud) {
       const left = new Uint8Array(cloud.x.length);
       for (let byte = 0; byte < bits.byteLength; byte++) {
         const eight = bits.getUint8(byte);
-        for (let bit = 0; eight >> bit !== 0; bit++) if ((eight >> bit) & 1) rows.push(8 * byte + bit);
+        for (let bit = 0; eight >> bit !== 0; bit++) {
+          if (!((eight >> bit) & 1)) continue;
+          rows.push(8 * byte + bit);
+          left[8 * byte + bit] = 1;
+        }
       }
-      for (const row of rows) left[row] = 1;
       cloud.left = left;
       void plot.filter(rows, { preventEvent: true });
     },
@@ -309,7 +312,7 @@ function filter(store: Store, plot: Plot, cloud: Cloud) {
 }
 
 function mark(plot: Plot, rows: Uint32Array) {
-  adjust(plot, { opacityInactiveScale: rows.length > 1 ? 0.3 : 1 }); // one row among many is seen without dimming them
+  adjust(plot, "opacityInactiveScale", rows.length > 1 ? 0.3 : 1); // one row among many is seen without dimming them
   if (rows.length > 0) plot.select([...rows], { preventEvent: true });
   else if (plot.get("selectedPoints").length > 0) plot.deselect({ preventEvent: true });
 }

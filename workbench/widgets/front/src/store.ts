@@ -158,8 +158,11 @@ export function openStore(model: Model): Store {
     return Object.assign(computed(() => inner.value), {
       put(value: T) {
         ours = true;
-        model.set(name, write(value));
-        ours = false;
+        try {
+          model.set(name, write(value));
+        } finally {
+          ours = false;
+        }
         if (!gone.value) {
           try {
             model.save_changes(); // first of all: what follows here may draw a million points

@@ -113,6 +113,7 @@ function toBar(list: List, position: number): number {
   return EXACT + ((position - EXACT) / (far - 2 * EXACT)) * (most - 2 * EXACT);
 }
 
-function clamp(value: number, most: number): number {
+/** A number no less than 0 and no more than `most`. */
+export function clamp(value: number, most: number): number {
   return Math.max(0, Math.min(value, most));
 }
