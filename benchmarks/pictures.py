@@ -74,6 +74,7 @@ class Screen:
     def layout(self, **changes: Any) -> None:
         """Change the layout, as Python does."""
         self._bare.set("view_layout", {**self._bare.traits["view_layout"], **changes})
+        self._saved("view_layout", None)
 
     def rest(self, milliseconds: int = 500) -> None:
         """Let the page come to rest: no map is missing, no job runs."""

@@ -63,7 +63,8 @@ async function walk(store: Store, pages: Pages, step: number, extend: boolean, s
   const focus = store.focus.value;
   let place = -1;
   try {
-    const at = pages.aim ?? (focus === null ? null : await pages.find(focus));
+    const found = pages.aim !== null || focus === null ? null : await pages.find(focus);
+    const at = pages.aim ?? found; // a press before this one may have waited for the same
     const last = store.shown.value.count - 1;
     place = at === null ? (step === Infinity ? last : 0) : Math.max(0, Math.min(last, at + step));
     pages.aim = place;

@@ -53,6 +53,7 @@ export function openPages(store: Store, name: string): Pages {
   let version = -1;
   let wish: Wish = { pictures: null, cells: [] };
   let open = true;
+  let looking: { row: number; version: number; found: Promise<number | null> } | null = null;
 
   async function fetch(first: number, last: number) {
     const mine = version;
@@ -76,6 +77,17 @@ export function openPages(store: Store, name: string): Pages {
     } catch (error) {
       if (!(error instanceof Superseded)) asked = null;
       told(error, store.say);
+    }
+  }
+
+  async function look(row: number): Promise<number | null> {
+    try {
+      const { ok } = await store.wire.ask<{ version: number; place: number | null }>("place", { row }, `${name} place`);
+      if (ok.version !== version) throw new Superseded("place");
+      if (ok.place !== null) places.set(row, ok.place);
+      return ok.place;
+    } finally {
+      if (looking?.row === row) looking = null;
     }
   }
 
@@ -120,15 +132,17 @@ export function openPages(store: Store, name: string): Pages {
     async find(row) {
       const known = this.placeOf(row);
       if (known !== undefined) return known;
-      const { ok } = await store.wire.ask<{ version: number; place: number | null }>("place", { row }, `${name} place`);
-      if (ok.version !== version) throw new Superseded("place");
-      if (ok.place !== null) places.set(row, ok.place);
-      return ok.place;
+      if (looking?.row === row && looking.version === version) return looking.found; // a second question would drop the first
+      const found = look(row);
+      looking = { row, version, found };
+      return found;
     },
     async between(first, last) {
       const { ok, buffers } = await store.wire.ask<{ version: number }>("between", { first, last }, `${name} between`);
       if (ok.version !== version) throw new Superseded("between");
-      return asRows(buffers[0]);
+      const rows = asRows(buffers[0]);
+      if (first === last && rows[0] !== undefined) places.set(rows[0], first);
+      return rows;
     },
     aim: null,
     close() {

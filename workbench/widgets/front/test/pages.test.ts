@@ -1,8 +1,8 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { choose, steer } from "../src/choosing";
-import { openPages } from "../src/pages";
-import { openStore } from "../src/store";
+import { type Pages, openPages } from "../src/pages";
+import { type Store, openStore } from "../src/store";
 import { fakeModel, settled } from "./model";
 
 const ROWS = 10_000;
@@ -124,11 +124,33 @@ test("clicks choose one row, one more, one less, and all between", async () => {
   store.close();
 });
 
+/** Presses keys in a gallery of ten rows a line, four lines a screen. */
+function presser(store: Store, pages: Pages, show: (place: number) => void) {
+  const none = { shiftKey: false, ctrlKey: false, metaKey: false, altKey: false, preventDefault() {}, stopPropagation() {} };
+  return (key: string, held: Partial<KeyboardEvent> = {}) =>
+    steer({ key, ...none, ...held } as KeyboardEvent, store, pages, { across: 10, screen: 4 }, show);
+}
+
+test("no key is lost while the place of the row in focus is looked up", async () => {
+  const { pages, answer, asked, store } = open();
+  const press = presser(store, pages, () => undefined);
+  store.focus.put(ROWS - 1 - 500);
+  void pages.find(ROWS - 1 - 500); // as the gallery does, to show it
+  for (let turn = 0; turn < 5; turn++) press("ArrowRight");
+  for (let turn = 0; turn < 6; turn++) await answer();
+  assert.equal(store.focus.value, ROWS - 1 - 505);
+  assert.equal(asked("place").length, 1);
+  press("ArrowDown"); // of that row the place is known
+  for (let turn = 0; turn < 3; turn++) await answer();
+  assert.equal(store.focus.value, ROWS - 1 - 515);
+  assert.equal(asked("place").length, 1);
+  store.close();
+});
+
 test("keys go on from where they aim, also when they come sooner than an answer", async () => {
   const { pages, answer, store } = open();
   const shown: number[] = [];
-  const press = (key: string, held: Partial<KeyboardEvent> = {}) =>
-    steer({ key, preventDefault() {}, stopPropagation() {}, shiftKey: false, ctrlKey: false, metaKey: false, altKey: false, ...held } as KeyboardEvent, store, pages, { across: 10, screen: 4 }, (place) => shown.push(place));
+  const press = presser(store, pages, (place) => shown.push(place));
   press("End");
   await settled();
   press("ArrowUp");
