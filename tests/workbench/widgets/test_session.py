@@ -1,5 +1,7 @@
 """Sessions, asked as a page asks: what is shown, what is told again, and what others write, from several threads."""
 
+import subprocess
+import sys
 import threading
 import time
 
@@ -215,3 +217,23 @@ def test_after_it_is_closed_a_session_answers_no_job_and_raises_nothing(page, ca
         page.ask(do, **fields)
     assert "closed" in page.ask("compute", column="prediction")[0]
     assert not caplog.records
+
+
+AT_THE_END = """
+import threading
+import numpy as np, workbench as wb
+from columns import ImageColumn
+from workbench.widgets.session import Session
+session = Session(wb.DataPanel({"image": ImageColumn(np.zeros((20, 8, 8), np.uint8))}, origin="end"))
+page = {"do": "page", "start": 0, "count": 20, "pictures": {"column": "image", "size": 32}, "cells": []}
+assert "ok" in session.answer({"id": 1, **page})[0]
+def late():
+    threading.main_thread().join()  # from here on no pool takes work
+    print(sorted(session.answer({"id": 2, **page})[0]))
+threading.Thread(target=late).start()
+"""
+
+
+def test_a_question_that_comes_while_the_process_ends_is_no_error_in_its_log():
+    done = subprocess.run([sys.executable, "-c", AT_THE_END], capture_output=True, text=True, timeout=120)
+    assert (done.stdout, done.stderr) == ("['error', 'id']\n", "")
