@@ -9,6 +9,9 @@ QUIETLY := -qq --disable-pip-version-check --no-compile
 FRONT := workbench/widgets/front
 FRONT_STAMP := $(FRONT)/node_modules/.installed
 
+# Where it is set, each of the hundred processes that the tests start would compile anew all that it imports.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: help demo test check check-python front check-front check-front-source browser lab pictures bench soak test-meerkat clean
 
 help:

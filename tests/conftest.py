@@ -1,6 +1,7 @@
 """Settings that every test shares."""
 
 import os
+import signal
 import sys
 
 # Before torch starts its threads: the tests run several processes, whose nets are too small to share work.
@@ -12,6 +13,9 @@ from hypothesis import settings
 settings.register_profile("short", derandomize=True, deadline=None, max_examples=60)
 settings.register_profile("soak", deadline=None, max_examples=3000)
 settings.load_profile("soak" if os.environ.get("WORKBENCH_SOAK") else "short")
+
+# A shell has what it runs in the background ignore Ctrl+C, which some tests send to themselves.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture

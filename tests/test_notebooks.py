@@ -6,8 +6,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-import nbclient
-import nbformat
 import pytest
 
 from benchmarks.stills import VIEW, only_stills
@@ -20,6 +18,9 @@ VIEWS = ROOT / "notebooks" / "03_explore_and_paint.ipynb"
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: p.stem)
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
 def test_the_notebook_runs_from_top_to_bottom(path):
+    import nbclient  # here: they take 3 s, in each process that collects tests
+    import nbformat
+
     notebook = nbformat.read(path, as_version=4)
     client = nbclient.NotebookClient(
         notebook, timeout=180, kernel_name="python3", resources={"metadata": {"path": ROOT}}

@@ -307,6 +307,7 @@ def start_lab(root):
         f"--IdentityProvider.token={token}",
         f"--ServerApp.root_dir={work}",
         "--ServerApp.terminals_enabled=False",
+        "--ServerApp.jpserver_extensions=jupyter_lsp=False",  # it starts Node to look for language servers
         f"--LabApp.app_settings_dir={app_settings}",
         "--LabApp.news_url=",
         "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate",
