@@ -12,7 +12,7 @@ FRONT_STAMP := $(FRONT)/node_modules/.installed
 # Where it is set, each of the hundred processes that the tests start would compile anew all that it imports.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help demo test check check-python front check-front check-front-source browser lab pictures bench soak test-meerkat clean
+.PHONY: help demo test check check-style check-types check-behaviour front check-front check-front-source browser lab pictures bench soak test-meerkat clean
 
 help:
 	@echo "make demo          install, and run the main job on decoy digits (report in demo-report.html)"
@@ -35,13 +35,15 @@ $(STAMP): pyproject.toml constraints.txt
 demo: $(STAMP)
 	@$(BIN)/workbench demo --report demo-report.html
 
-check: check-python check-front
+check: check-style check-types check-front
 
-check-python: $(STAMP)
+check-style: $(STAMP)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+check-types: $(STAMP)
+	$(BIN)/mypy
 
 $(FRONT_STAMP): $(FRONT)/package.json $(FRONT)/package-lock.json
 	cd $(FRONT) && npm ci --loglevel=error
@@ -59,9 +61,12 @@ check-front:
 check-front-source: $(FRONT_STAMP)
 	cd $(FRONT) && npm run --silent check && npm run --silent test && npm run --silent verify
 
-# The front end needs no Python: it is checked while pip works.
+# The front end needs no Python: it is checked while pip works. Types take most of a minute: beside the tests.
 test:
-	@$(MAKE) --no-print-directory -j2 check
+	@$(MAKE) --no-print-directory -j2 check-style check-front
+	@$(MAKE) --no-print-directory -j2 check-types check-behaviour
+
+check-behaviour: $(STAMP)
 	$(BIN)/python -m pytest -n $(JOBS) --dist loadgroup
 
 # Debian's where root may install it, else one of Playwright's own in the home directory.
