@@ -6,17 +6,28 @@ import { told } from "./wire";
 
 /** A click on a row: it alone, with Ctrl one more or one less, with Shift all from the row in focus up to it. */
 export function choose(event: MouseEvent, store: Store, pages: Pages, place: number): void {
+  const several = event.ctrlKey || event.metaKey;
   const here = pages.at(place);
-  if (event.shiftKey) void range(store, pages, place);
-  else if (here !== undefined) pick(store, here.row, event.ctrlKey || event.metaKey);
+  if (event.shiftKey) click(store, pages, () => range(store, pages, place));
+  else if (here !== undefined && pages.clicks === null) pick(store, here.row, several);
   else {
     // On its way: which row it will be is known to the kernel already.
-    const several = event.ctrlKey || event.metaKey;
-    pages.between(place, place).then(
-      ([row]) => row !== undefined && pick(store, row, several),
-      (error: unknown) => told(error, store.say),
-    );
+    click(store, pages, async () => {
+      const row = here?.row ?? (await pages.between(place, place, "click"))[0];
+      if (row !== undefined) pick(store, row, several);
+    });
   }
+}
+
+/** Does what a click says after those before it: each counts, in their order, however late their rows are known. */
+function click(store: Store, pages: Pages, act: () => Promise<void>) {
+  const mine = (pages.clicks ?? Promise.resolve())
+    .then(act)
+    .catch((error: unknown) => told(error, store.say))
+    .then(() => {
+      if (pages.clicks === mine) pages.clicks = null;
+    });
+  pages.clicks = mine;
 }
 
 function pick(store: Store, row: number, several: boolean) {

@@ -32,10 +32,12 @@ export interface Pages {
   placeOf(row: number): number | undefined;
   /** The place of a row, which the kernel is asked for if it is not known; null where it is not shown. */
   find(row: number): Promise<number | null>;
-  /** The rows from one place to another, loaded or not. */
-  between(first: number, last: number): Promise<Uint32Array>;
+  /** The rows from one place to another, loaded or not; drops a question of the same purpose that waits. */
+  between(first: number, last: number, purpose?: string): Promise<Uint32Array>;
   /** The place that the keys are on their way to: a press may come before the last one is answered. */
   aim: number | null;
+  /** The end of the clicks that wait for their rows, each for the one before it. */
+  clicks: Promise<void> | null;
   close(): void;
 }
 
@@ -137,14 +139,15 @@ export function openPages(store: Store, name: string): Pages {
       looking = { row, version, found };
       return found;
     },
-    async between(first, last) {
-      const { ok, buffers } = await store.wire.ask<{ version: number }>("between", { first, last }, `${name} between`);
+    async between(first, last, purpose = "between") {
+      const { ok, buffers } = await store.wire.ask<{ version: number }>("between", { first, last }, `${name} ${purpose}`);
       if (ok.version !== version) throw new Superseded("between");
       const rows = asRows(buffers[0]);
       if (first === last && rows[0] !== undefined) places.set(rows[0], first);
       return rows;
     },
     aim: null,
+    clicks: null,
     close() {
       open = false;
       pages.clear();

@@ -124,6 +124,24 @@ test("clicks choose one row, one more, one less, and all between", async () => {
   store.close();
 });
 
+test("clicks on rows that are on their way all count, in their order", async () => {
+  const { pages, answer, store } = open();
+  choose(click(), store, pages, 3);
+  choose(click({ ctrlKey: true }), store, pages, 5);
+  pages.want(0, 59);
+  await answer();
+  choose(click({ ctrlKey: true }), store, pages, 7); // that one is here, and waits for the two before it all the same
+  for (let turn = 0; turn < 3; turn++) await answer();
+  assert.deepEqual([...store.selection.value], [ROWS - 8, ROWS - 6, ROWS - 4]);
+  assert.equal(store.focus.value, ROWS - 4);
+  assert.equal(pages.clicks, null);
+  choose(click(), store, pages, 500);
+  pages.reset(2, { pictures: null, cells: [] }); // another order: what stood there is not known any more
+  for (let turn = 0; turn < 3; turn++) await answer();
+  assert.deepEqual([[...store.selection.value].length, pages.clicks], [3, null]);
+  store.close();
+});
+
 /** Presses keys in a gallery of ten rows a line, four lines a screen. */
 function presser(store: Store, pages: Pages, show: (place: number) => void) {
   const none = { shiftKey: false, ctrlKey: false, metaKey: false, altKey: false, preventDefault() {}, stopPropagation() {} };
