@@ -48,7 +48,7 @@ def _in_this_process(code: str, *arguments: Any) -> dict[str, float]:
 
 
 # Many rows or a net, in processes of their own; what they call is tested beside it.
-LONG = ("images-cnn", "images-decode", "table-slice")
+LONG = ("images-cnn", "images-decode", "table-build", "table-slice", "table-sort")
 
 # A JupyterLab of its own for each of these, with a browser: what they click on is tested in tests/browser.
 IN_A_BROWSER = pytest.mark.skip(reason="in a browser: run `python -m benchmarks --tiny --only front`")
