@@ -16,6 +16,7 @@ from PIL import Image, UnidentifiedImageError
 
 from .coerce import other_size
 from .errors import KindError
+from .jpeg import shown_as_read
 from .reading import PIECE, Buffers, Reading, read_rows, submit
 from .selection import Selection
 from .sources import ArrowSource, Files, RowSource, SlowSource, _hash_arrow
@@ -24,6 +25,7 @@ from .values import ArrowValues, ImageValues, Values, picture
 __all__ = ["EncodedImages"]
 
 _HEAD = 1 << 16  # bytes in which the size of a JPEG nearly always stands
+_SMALL = 1 << 15  # bytes of a file that is sent as it is: a large one of few pixels holds what nobody sees
 _CHANNELS = {"L": 1, "RGB": 3, "RGBA": 4}
 
 
@@ -78,6 +80,17 @@ class EncodedImages(SlowSource):
             self._likes[height]._least = height
         drafted: EncodedImages = self._likes[height]
         return drafted
+
+    def as_stored(self, row: int, height: int) -> bytes | None:
+        """Return the file of a picture where that is small, and a browser shows it as it is read here; see `jpeg`."""
+        raw = self._raw(row)
+        if raw is None or self.size is not None:
+            return None
+        if isinstance(raw, Path):
+            if raw.stat().st_size > _SMALL:
+                return None
+            raw = raw.read_bytes()
+        return raw if len(raw) <= _SMALL and shown_as_read(raw, height, self.mode) else None
 
     def rebase(self, base: str | os.PathLike[str]) -> EncodedImages:
         """Return the same pictures under another base directory.

@@ -19,6 +19,7 @@ from ..errors import KindError
 from ..expression import Map, Node, Pick, Source, apply
 from ..functions import Function, Output
 from ..html import picture_cell
+from ..selection import NO_ROW
 from ..sources import DenseSource, Files, ListSource
 from ..spec import ColumnSpec
 from ..values import ImageValues, ListValues
@@ -126,6 +127,24 @@ class ImageColumn(Column):
                 picture = picture.resize((width, height), Image.Resampling.BILINEAR, reducing_gap=2.0)
             small.append(picture)
         return small
+
+    def small_files(self, height: int = 64) -> list[bytes | None]:
+        """Return the JPEG files that are thumbnails as they are, and None where a thumbnail has to be made.
+
+        Nothing is decoded: a file counts if it is no higher than `height`, and a browser shows it as it is read here.
+        """
+        node = self.node
+        if not isinstance(node, Source) or not isinstance(node.source, EncodedImages):
+            return [None] * len(self)
+        source, rows = node.source, self.selection.indices().tolist()
+
+        def small(row: int) -> bytes | None:
+            try:
+                return None if row == NO_ROW else source.as_stored(row, height)
+            except OSError:
+                return None  # whoever makes the thumbnail says what is wrong
+
+        return [small(row) for row in rows]
 
     def to_list_or_null(self) -> list[Image.Image | None]:
         """Return the pictures, None where one cannot be read: for views, which must not fail on one bad file."""

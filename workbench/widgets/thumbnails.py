@@ -58,7 +58,7 @@ def thumbnails(column: Column, rows: NDArray[np.integer[Any]] | Sequence[int], s
     Returns
     -------
     Encoded
-        Small pictures as PNG, others as JPEG.
+        Files that are small JPEG already as they are; of others, small pictures as PNG, and larger ones as JPEG.
 
     Raises
     ------
@@ -73,7 +73,12 @@ def thumbnails(column: Column, rows: NDArray[np.integer[Any]] | Sequence[int], s
     """
     some = column[np.asarray(rows, np.int64)]
     if isinstance(some, ImageColumn):
-        return encoded(some.thumbnails(size))
+        files = some.small_files(size)
+        made = [at for at, file in enumerate(files) if file is None]
+        parts: list[tuple[str | None, bytes]] = [("image/jpeg", file or b"") for file in files]
+        for at, part in zip(made, _encoded_each(some[made].thumbnails(size)) if made else [], strict=True):
+            parts[at] = part
+        return _end_to_end(parts)
     if some.kind in ("mask", "tensor"):
         return encoded([_of_mask(value) for value in some.values(on_error="null").rows()])
     raise KindError(f"Only pictures and masks are shown as pictures; column '{column.name}' is {column.kind}.")
@@ -103,7 +108,14 @@ def whole_picture(column: Column, row: int, most: int = 4096) -> tuple[Encoded, 
 
 def encoded(pictures: Sequence[Image.Image | None]) -> Encoded:
     """Encode pictures end to end."""
-    parts = list(_pool().map(_encode, pictures)) if len(pictures) > 8 else [_encode(one) for one in pictures]
+    return _end_to_end(_encoded_each(pictures))
+
+
+def _encoded_each(pictures: Sequence[Image.Image | None]) -> list[tuple[str | None, bytes]]:
+    return list(_pool().map(_encode, pictures)) if len(pictures) > 8 else [_encode(one) for one in pictures]
+
+
+def _end_to_end(parts: Sequence[tuple[str | None, bytes]]) -> Encoded:
     offsets = np.concatenate([[0], np.cumsum([len(data) for _, data in parts], dtype=np.int64)])
     return Encoded(offsets.tolist(), [kind for kind, _ in parts], b"".join(data for _, data in parts))
 
