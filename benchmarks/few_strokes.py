@@ -13,7 +13,6 @@ digits, and the default one for Fashion-MNIST, which is read from a folder (``--
 from __future__ import annotations
 
 import argparse
-import os
 import statistics
 import sys
 import tempfile
@@ -29,6 +28,7 @@ import torch
 
 import workbench as wb
 from benchmarks.rationales.results import RESULTS, Results
+from benchmarks.rationales.tasks import ROOT
 from workbench.feedback import Feedback
 from workbench.nets import SmallConv
 from workbench.propagation import propagate
@@ -39,7 +39,6 @@ from workbench.strokes import STROKES
 
 __all__ = ["DATA", "Start", "as_markdown", "main", "start", "with_few_strokes"]
 
-ROOT = Path(os.environ.get("WORKBENCH_DATA", Path(__file__).parents[2] / "shared" / "data" / "fashion_mnist"))
 PAINTED = 10
 
 # The net and the two trainings of each data. On Fashion-MNIST one plain epoch fools a small net well enough, and the
@@ -91,7 +90,7 @@ def start(data: str, seed: int, root: Path, settings: DemoSettings | None = None
     if data == "decoy-digits":
         panel = wb.datasets.decoy_digits(seed)
     else:
-        panel = wb.datasets.decoy_idx(root, wb.datasets.GARMENTS, seed)
+        panel = wb.datasets.decoy_idx(root / "fashion_mnist", wb.datasets.GARMENTS, seed)
     train, test = panel.where("split == 'train'"), panel.where("split == 'decoy_test'")
     fresh = wb.Classifier(chosen.build(seed), panel["label"].spec.classes)
     model = wb.fit(fresh, train, settings=replace(chosen.plain, seed=seed), progress=False).model
@@ -160,7 +159,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--data", action="append", choices=DATA)
     parser.add_argument("--strokes", action="append", choices=STROKES)
     parser.add_argument("--seed", action="append", type=int)
-    parser.add_argument("--root", type=Path, default=ROOT, help="folder of Fashion-MNIST")
+    parser.add_argument("--root", type=Path, default=ROOT, help="folder with fashion_mnist/")
     parser.add_argument("--results", type=Path, default=RESULTS, help="folder of the records")
     parser.add_argument("--fresh", action="store_true", help="measure again what is on record")
     parser.add_argument("--table", action="store_true", help="print what is on record, and measure nothing")

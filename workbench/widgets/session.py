@@ -8,7 +8,6 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -178,7 +177,8 @@ class Session:
             return {"id": number, "error": f"The disk said no: {error}.", "again": True}, []
         # Columns and classifiers are code of other people: whatever they raise, the page that waits gets a reply.
         except Exception as error:  # noqa: BLE001 - see above
-            if not _ending():
+            # When the main thread has ended no pool takes work any more, and nobody waits for a reply.
+            if threading.main_thread().is_alive():
                 _log.exception("No answer to a message of the page")
             words = plain_text(f"{type(error).__name__}: {error}", _LONGEST_WORDS)
             return {"id": number, "error": f"This could not be answered. {words}"}, []
@@ -328,16 +328,6 @@ class Session:
         """End the work of the view."""
         self.jobs.close()
         self.audience.close()
-
-
-def _ending() -> bool:
-    """Say whether the process is ending: no pool takes work any more, and nobody waits for a reply."""
-    try:
-        with ThreadPoolExecutor(1) as pool:
-            pool.submit(bool)
-    except RuntimeError:
-        return True
-    return False
 
 
 def _sentence(error: BaseException) -> str:
