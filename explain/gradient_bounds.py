@@ -14,6 +14,7 @@ from torch.nn import grad as transposes
 from .errors import LayerError, ShapeError
 from .intervals import AFFINE, BOUNDS, Interval, Key, checked_box
 from .rules import Rule, propagate
+from .target import check_logits, class_numbers
 
 __all__ = ["gradient_bounds"]
 
@@ -120,6 +121,8 @@ def gradient_bounds(module: nn.Module, lower: Tensor, upper: Tensor, labels: Ten
 def _loss_gradient(logits: Interval, labels: Tensor) -> Interval:
     """Bound p − y: each probability is least where its logit is least and all others are greatest."""
     lower, upper = logits.lower, logits.upper
+    check_logits(lower, softmax=True)
+    labels = class_numbers(labels, lower)
     least, most = (lower - _others(upper)).sigmoid(), (upper - _others(lower)).sigmoid()
     label = (torch.arange(lower.shape[1], device=lower.device) == labels[:, None]).to(lower.dtype)
     return Interval.between(least - label, most - label)
@@ -177,7 +180,10 @@ def _affine(bound: Rule) -> Rule:
                 sources.append(value)
                 boxes.append(_tracked(value.interval))
                 return boxes[-1]
-            return [opened(one) for one in value] if isinstance(value, (list, tuple)) else value
+            if isinstance(value, (list, tuple)):
+                # An index is a tuple: as a list it would ask for rows.
+                return type(value)(map(opened, value))
+            return value
 
         output: Interval = bound(layer, *map(opened, args), **{name: opened(one) for name, one in kwargs.items()})
 

@@ -103,7 +103,7 @@ def resize_mask(mask: Tensor, size: Sequence[int]) -> Tensor:
     return pool(flat, tuple(size)).bool().reshape(*mask.shape[:-axes], *size)
 
 
-def mask_on_layer(mask: Tensor, activation: Tensor) -> Tensor:
+def mask_on_layer(mask: Tensor, activation: Tensor, inputs: Tensor | None = None) -> Tensor:
     """Lay a mask of the inputs on the activation of a layer.
 
     ==========================  =========================  =========================================
@@ -113,12 +113,14 @@ def mask_on_layer(mask: Tensor, activation: Tensor) -> Tensor:
     (batch, [c,] h, w)          (batch, c', h', w')        `resize_mask`, over all channels
     (batch, tokens)             (batch, tokens, features)  over all features
     (batch, [c,] length)        (batch, c', length')       `resize_mask`, over all channels
-    (batch, c, h, w) or         (batch, s² or 1 + s²,      patches of a vision transformer: on the
-    (batch, h, h)               features)                  s × s grid; the first token is no patch
+    (batch, c, h, w) or         (batch, s·t or 1 + s·t,    square patches of a vision transformer: on
+    (batch, h, w) of an image   features)                  the s × t grid, s : t = h : w; the first
+                                                           token is no patch
     ==========================  =========================  =========================================
 
     Shapes alone do not tell all: where a sequence is as long as a layer has channels, tokens are taken. With
-    its channel axis, (batch, 1, length), a mask is never taken for tokens.
+    its channel axis, (batch, 1, length), a mask is never taken for tokens. Without `inputs`, a mask with three
+    axes is of images where they are square, else of signals.
 
     Parameters
     ----------
@@ -126,6 +128,8 @@ def mask_on_layer(mask: Tensor, activation: Tensor) -> Tensor:
         Regions of the inputs; marked in any channel counts as marked.
     activation : Tensor, shape (batch, ...)
         Gives the shape; its values are not read.
+    inputs : Tensor or None, shape (batch, *event)
+        What the model was given: images have four axes. Its values are not read either.
 
     Returns
     -------
@@ -154,13 +158,17 @@ def mask_on_layer(mask: Tensor, activation: Tensor) -> Tensor:
             return resize_mask(flat, full[2:]).unsqueeze(1).expand(full)
         if activation.ndim == 3 and mask.ndim == 2 and mask.shape[1] == full[1]:
             return mask.unsqueeze(2).expand(full)
-        # Two axes of one length are an image, which square patches fill; of two lengths, channels of a signal.
-        image = mask.ndim == 4 or (mask.ndim == 3 and 1 < mask.shape[1] == mask.shape[2])
-        side = math.isqrt(full[1]) if activation.ndim == 3 else 0
-        if image and side and full[1] - side * side in (0, 1):
+        if inputs is not None:
+            image = mask.ndim == 4 or (mask.ndim == 3 and inputs.ndim == 4)
+        else:
+            # Two axes of one length are an image; of two lengths, channels of a signal.
+            image = mask.ndim == 4 or (mask.ndim == 3 and 1 < mask.shape[1] == mask.shape[2])
+        grid = _patches(mask.shape[-2:], full[1]) if image and activation.ndim == 3 else None
+        if grid is not None:
             flat = mask.any(dim=1) if mask.ndim == 4 else mask
-            patches = resize_mask(flat, (side, side)).flatten(1)
-            patches = nn.functional.pad(patches, (full[1] - side * side, 0), value=False)
+            patches = nn.functional.pad(
+                resize_mask(flat, grid).flatten(1), (full[1] - math.prod(grid), 0), value=False
+            )  # fmt: skip
             return patches.unsqueeze(2).expand(full)
         if activation.ndim == 3 and mask.ndim in (2, 3) and not image:
             flat = mask.any(dim=1) if mask.ndim == 3 else mask
@@ -169,6 +177,21 @@ def mask_on_layer(mask: Tensor, activation: Tensor) -> Tensor:
         f"No rule lays a mask of shape {tuple(mask.shape)} on an activation of shape {tuple(full)}. Choose a layer "
         "that keeps the places of the input (a convolution, a sequence of tokens), or give a mask of its shape."
     )
+
+
+def _patches(image: Sequence[int], tokens: int) -> tuple[int, int] | None:
+    """Find the grid of square patches that makes as many tokens of an image, or one fewer; None if there is none."""
+    height, width = image
+    common = math.gcd(height, width)
+    if not common:
+        return None
+    # Square patches fill the image with a multiple of its proportions in lowest terms.
+    down, across = height // common, width // common
+    for patches in (tokens, tokens - 1):
+        times = math.isqrt(patches // (down * across))
+        if times and times * times * down * across == patches:
+            return times * down, times * across
+    return None
 
 
 def check_bool(mask: Tensor, name: str) -> None:

@@ -68,6 +68,9 @@ class Projected(nn.Module):
         self.register_buffer("mean", mean.detach().clone())
         # Not `train()`, which would put the parts of the layer in one mode.
         self.training = inner.training
+        # torch's transformer layers, in evaluation, read the weights of their parts and never call them, unless a
+        # part has a hook.
+        self.register_forward_hook(_must_run)
 
     def __getattr__(self, name: str) -> Any:
         """Look up on the layer what is not here: others may read its weights or its settings."""
@@ -103,6 +106,10 @@ class Projected(nn.Module):
             )
         away = ((features - self.mean) * self.direction).sum(dim=-1, keepdim=True)
         return (features - away * self.direction).movedim(-1, axis)
+
+
+def _must_run(projected: nn.Module, given: tuple[Any, ...], activation: Tensor) -> None:
+    """Do nothing: a hook whose being there makes torch call the layer."""
 
 
 def project_out(module: nn.Module, concept: Concept) -> nn.Module:
@@ -151,4 +158,8 @@ def project_out(module: nn.Module, concept: Concept) -> nn.Module:
         for name, child in list(parent._modules.items()):
             if child is layer:
                 setattr(parent, name, projected)
+    for encoder in copied.modules():
+        # It would pack rows without their padding, which only the layers that skip their parts can read.
+        if isinstance(encoder, nn.TransformerEncoder) and any(part is projected for part in encoder.modules()):
+            encoder.enable_nested_tensor = encoder.use_nested_tensor = False
     return copied

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import operator
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeAlias, TypeVar
@@ -12,6 +11,7 @@ import torch
 from torch import Tensor, fx, nn
 
 from .errors import LayerError
+from .in_place import at_path, check_unshared, in_place
 from .layers import held_still
 
 __all__ = ["Rule", "Rules", "nothing_dropped", "propagate", "scale_and_shift"]
@@ -64,16 +64,18 @@ def propagate(module: nn.Module, state: StateT, rules: Rules, *, what: str = "th
     Raises
     ------
     LayerError
-        If a layer, function or method that is given a state has no rule, named with its place; if
-        the control flow of the module depends on the values of its inputs; or if it does not return
-        one tensor.
+        If a layer, function or method that is given a state has no rule, named with its place; if a
+        layer with a rule has hooks, or writes into memory that is read under another name; if the
+        control flow of the module depends on the values of its inputs; or if it does not return one
+        tensor.
 
     Notes
     -----
     Calls without a state among their arguments are computed as they are; questions for a shape
     (``x.shape``, ``x.size(0)``, ``x.dim()``) are answered by the state's `shape`. A rule never works
-    in place: after ``relu_(x)`` the graph goes on with the result under the name of ``x``. Hooks of
-    layers with a rule do not run.
+    in place: after ``relu_(x)`` the graph goes on with the result under the name of ``x``. Of other
+    names of the same memory, as views are, it knows nothing: a module that reads one afterwards is
+    refused. Hooks of layers with a rule would not run: such layers are refused too.
 
     Examples
     --------
@@ -86,6 +88,7 @@ def propagate(module: nn.Module, state: StateT, rules: Rules, *, what: str = "th
     kinds = frozenset(key for key in rules if isinstance(key, type) and issubclass(key, nn.Module))
     own = _kind(module, kinds)
     if own is not None:
+        _check_hookless(module, type(module).__name__, what)
         result: StateT = rules[own](module, state)
         return result
     trace = _traced(module, kinds)
@@ -102,7 +105,9 @@ def propagate(module: nn.Module, state: StateT, rules: Rules, *, what: str = "th
             values[node] = args[0] if given else state
             given = True
         elif node.op == "get_attr":
-            values[node] = trace.constants[node.target] if node.target in trace.constants else _at(module, node.target)
+            values[node] = (
+                trace.constants[node.target] if node.target in trace.constants else at_path(module, node.target)
+            )
         elif node.op == "output":
             if not isinstance(args[0], type(state)):
                 raise LayerError(
@@ -111,9 +116,10 @@ def propagate(module: nn.Module, state: StateT, rules: Rules, *, what: str = "th
                 )
             return args[0]
         else:
-            layer = _at(module, node.target) if node.op == "call_module" else None
+            layer = at_path(module, node.target) if node.op == "call_module" else None
             values[node] = _call(node, layer, args, kwargs, type(state), rules, what)
-            if _in_place(node, layer):
+            if in_place(node, layer):
+                check_unshared(node, module, what)
                 values[node.args[0]] = values[node]
     raise LayerError(f"{type(module).__name__} must return one tensor for {what}; it returns nothing.")
 
@@ -212,9 +218,10 @@ def _call(
         return getattr(args[0], target)(*args[1:], **kwargs) if node.op == "call_method" else target(*args, **kwargs)
     if layer is not None:
         found = _kind(layer, frozenset(key for key in rules if isinstance(key, type)))
-        if found is not None:
-            return rules[found](layer, *args, **kwargs)
         name = f"Layer {node.target!r} ({type(layer).__name__})"
+        if found is not None:
+            _check_hookless(layer, name, what)
+            return rules[found](layer, *args, **kwargs)
     else:
         if target in rules:
             return rules[target](None, *args, **kwargs)
@@ -353,22 +360,11 @@ def _holds_state(value: Any, kind: type) -> bool:
     return isinstance(value, (tuple, list)) and any(_holds_state(one, kind) for one in value)
 
 
-def _in_place(node: fx.Node, layer: nn.Module | None) -> bool:
-    """Whether a call writes its result into its first argument."""
-    if not node.args or not isinstance(node.args[0], fx.Node):
-        return False
-    if layer is not None:
-        return getattr(layer, "inplace", False) is True
-    augmented = (operator.iadd, operator.isub, operator.imul, operator.itruediv)
-    if node.kwargs.get("inplace") is True or node.target in augmented:
-        return True
-    name = str(getattr(node.target, "__name__", node.target))
-    return name.endswith("_") and not name.endswith("__")
-
-
-def _at(module: nn.Module, path: Any) -> Any:
-    """Follow a dotted path of attributes."""
-    value: Any = module
-    for name in str(path).split("."):
-        value = getattr(value, name)
-    return value
+def _check_hookless(layer: nn.Module, name: str, what: str) -> None:
+    """Raise LayerError if a layer has hooks, which may change what goes in, what comes out or its weights."""
+    if layer._forward_pre_hooks or layer._forward_hooks:
+        raise LayerError(
+            f"{name} has hooks, which {what} would not run, so that it would walk another model. Remove them, "
+            "`handle.remove()`, or use a loss or a method that needs no rules. Of `torch.nn.utils`, weight_norm and "
+            "spectral_norm work by hooks; those of `torch.nn.utils.parametrizations` do not."
+        )

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from .errors import KindError, ShapeError, TargetError
 
-__all__ = ["Target", "check_logits", "check_target", "target_name", "target_values"]
+__all__ = ["Target", "check_logits", "check_target", "class_numbers", "target_name", "target_values"]
 
 Target: TypeAlias = str | int | Callable[[Tensor], Tensor]
 
@@ -115,15 +115,38 @@ def target_values(logits: Tensor, target: Target, labels: Tensor | None = None) 
         if labels is None:
             raise TargetError(f"The target {target!r} needs `labels`; got None.")
         scores = logits if target == "label_logit" else torch.log_softmax(logits, dim=1)
-        values = scores.gather(1, _class_numbers(labels, logits)[:, None]).squeeze(1)
+        values = scores.gather(1, class_numbers(labels, logits)[:, None]).squeeze(1)
         return -values if target == "cross_entropy" else values
     raise TargetError(
         f"`target` must be a class number, a function of the logits, or one of {', '.join(NAMES)}; got {target!r}."
     )
 
 
-def _class_numbers(labels: Tensor, logits: Tensor) -> Tensor:
-    """Check labels, and make them fit to take part in a gradient of the logits."""
+def class_numbers(labels: Tensor, logits: Tensor) -> Tensor:
+    """Check labels, and make them fit to take part in a gradient of the logits.
+
+    Parameters
+    ----------
+    labels : Tensor, shape (batch,), int64
+        One class a row.
+    logits : Tensor, shape (batch, classes), float
+        Of the same rows.
+
+    Returns
+    -------
+    Tensor, shape (batch,), int64
+        On the device of the logits.
+
+    Raises
+    ------
+    ShapeError, KindError, TargetError
+        As for `target_values`.
+
+    Examples
+    --------
+    >>> class_numbers(torch.tensor([1]), torch.zeros(1, 2))
+    tensor([1])
+    """
     # Gathering by fewer labels than rows would leave rows out without a word.
     if tuple(labels.shape) != (len(logits),):
         raise ShapeError(f"`labels` must have shape ({len(logits)},), one per row; got {tuple(labels.shape)}.")

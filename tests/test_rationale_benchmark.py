@@ -87,6 +87,16 @@ def test_settings_are_chosen_on_training_rows_whose_swatch_lies(digits, monkeypa
     assert 0 <= score(replace(digits, kept=digits.kept[:300]), "mlp", "rrr", 0.2) <= 1
 
 
+def test_where_all_is_forbidden_the_weight_is_chosen_that_lets_predictions_depend_on_it_least(tmp_path, monkeypatch):
+    both = task("toy-both", 100, tmp_path)
+    assert not both.answerable
+    assert not (both.train.rationale.irrelevant & both.train.rationale.relevant).any()
+    short_of = {key: (2, rate) for key, (_, rate) in SCHEDULES.items()}
+    monkeypatch.setattr("benchmarks.rationales.tuning.SCHEDULES", short_of)
+    lax, strict = (score(replace(both, kept=both.kept[:6000]), "mlp", "rrr-label", weight) for weight in (1e-6, 1e3))
+    assert lax < 0.8 < strict
+
+
 def test_the_choice_climbs_to_the_best_weight_and_prefers_the_larger_of_equals():
     best, scores = choose(0.1, 10.0, lambda weight: 0.9 - 0.05 * abs(math.log10(weight / 30)))
     assert best == 30

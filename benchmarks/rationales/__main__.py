@@ -88,10 +88,9 @@ def main(arguments: list[str] | None = None) -> int:
         cell for cell in cells()
         if all(not getattr(asked, name) or cell[name] in getattr(asked, name) for name in KEY)
     ]  # fmt: skip
+    missing = [cell for cell in wanted if asked.fresh or not results.find(**cell)]
     begin = time.perf_counter()
-    for number, cell in enumerate(wanted):
-        if asked.table or number % shards != mine - 1 or (results.find(**cell) and not asked.fresh):
-            continue
+    for cell in () if asked.table else missing[mine - 1 :: shards]:
         weight, method = None, METHODS[cell["method"]]
         if method.start is not None or method.like is not None:
             found = chosen.find(data=cell["data"], net=cell["net"], method=method.like or method.name)

@@ -10,8 +10,8 @@ from .methods import METHODS, SCHEDULES
 
 __all__ = ["PUBLISHED", "as_markdown", "cell"]
 
-# Accuracy where the shortcut lies, as published for the same decoy. Ross et al. 2017 and Schramowski et al. 2020 with
-# the perceptron 50-30; the R4 paper with its own net.
+# Accuracy as published for the same decoy: where the shortcut lies, or on rows as they are where it says "clean". Ross
+# et al. 2017 and Schramowski et al. 2020 with the perceptron 50-30; the R4 paper with its own net.
 PUBLISHED = {
     ("decoy-mnist", "mlp", "plain"): ".5155 (Ross)",
     ("decoy-mnist", "mlp", "rrr"): ".9607 (Ross); .923 (R4, untuned)",
@@ -20,14 +20,14 @@ PUBLISHED = {
     ("decoy-fashion", "mlp", "plain"): ".4808 (Schramowski)",
     ("decoy-fashion", "mlp", "rrr"): ".8579 (Schramowski)",
     ("decoy-fashion", "mlp", "ce-noise"): ".8352–.8603, added 1–5 times (Schramowski)",
-    ("toy-corners", "mlp", "plain"): ".9998 (Ross)",
-    ("toy-top", "mlp", "plain"): ".9998 (Ross)",
-    ("toy-both", "mlp", "plain"): ".9998 (Ross)",
-    ("toy-corners", "mlp", "rrr"): "1.0000 (Ross)",
-    ("toy-top", "mlp", "rrr"): "1.0000 (Ross)",
-    ("toy-both", "mlp", "rrr"): ".5366 (Ross)",
-    ("iris-cancer", "mlp", "plain"): ".9155 / .8113 (Ross)",
-    ("iris-cancer", "mlp", "rrr"): ".8982 / .8982 (Ross, run again)",
+    ("toy-corners", "mlp", "plain"): "clean .9998 (Ross)",
+    ("toy-top", "mlp", "plain"): "clean .9998 (Ross)",
+    ("toy-both", "mlp", "plain"): "clean .9998 (Ross)",
+    ("toy-corners", "mlp", "rrr"): "clean 1.0000 (Ross)",
+    ("toy-top", "mlp", "rrr"): "clean 1.0000 (Ross)",
+    ("toy-both", "mlp", "rrr"): "clean .5366 (Ross)",
+    ("iris-cancer", "mlp", "plain"): "clean .9155, .8113 (Ross)",
+    ("iris-cancer", "mlp", "rrr"): "clean .8982, .8982 (Ross, run again)",
 }
 COLUMNS = (
     ("clean_test", "clean test", 3),
@@ -71,9 +71,11 @@ def as_markdown(records: Sequence[dict[str, Any]]) -> str:
                 PUBLISHED.get((data, net, method), ""),
             ])  # fmt: skip
         if lines:
-            head = ["method", "weight", *(words for _, words, _ in COLUMNS), "seeds", "published decoy test"]
+            head = ["method", "weight", *(words for _, words, _ in COLUMNS), "seeds", "published"]
             epochs, lr = SCHEDULES[data, net]
             title = f"### {data}, {NETS[net]} ({epochs} epochs, peak learning rate {lr:g})"
+            if data == "toy-both":
+                title += "\n\nAll that tells the classes is forbidden: who obeys is at chance on the clean test, too."
             rows = [head, ["---"] * len(head), *lines]
             tables.append(title + "\n\n" + "\n".join("| " + " | ".join(row) + " |" for row in rows))
     return "\n\n".join(tables)

@@ -75,6 +75,8 @@ class Task:
         The same parted, copies of one original together, to choose settings by: train on `kept`, look at `held`.
     clean_test, decoy_test : Rows
         The same rows without the shortcut, and with one that lies.
+    answerable : bool
+        False where all that tells the classes must not matter: who obeys is at chance, on the clean test too.
     """
 
     name: str
@@ -85,6 +87,7 @@ class Task:
     held: NDArray[np.int64]
     clean_test: Rows
     decoy_test: Rows
+    answerable: bool = True
 
 
 def task(name: str, seed: int, root: Path) -> Task:
@@ -155,7 +158,8 @@ def _toy_colours(name: str, seed: int, root: Path) -> Task:
     half = len(panel) // 2
     kept, held = hold_out(np.arange(half), 0.1, seed=0)
     test = rows.take(np.arange(half, len(panel)))
-    return Task(name, 2, ("mlp",), rows.take(np.arange(half)), kept, held, test, test.refilled(0))
+    train, answerable = rows.take(np.arange(half)), name != "toy-both"
+    return Task(name, 2, ("mlp",), train, kept, held, test, test.refilled(0), answerable)
 
 
 def _iris_cancer(name: str, seed: int, root: Path) -> Task:

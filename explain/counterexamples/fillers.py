@@ -120,8 +120,8 @@ class Constant(Refill):
     Attributes
     ----------
     value : float or tuple of float
-        In the unit of the inputs; a tuple holds one value for each channel, or for each feature of a
-        table. `Constant.mean_of` takes them from data.
+        In the unit of the inputs, rounded where these are integers; a tuple holds one value for each
+        channel, or for each feature of a table. `Constant.mean_of` takes them from data.
 
     Raises
     ------
@@ -181,7 +181,15 @@ class Constant(Refill):
         """Put the constant in the marked regions."""
         inputs = batch.inputs
         mask = expand_mask(irrelevant, inputs)
-        value = torch.tensor(self.value, dtype=torch.float64).to(inputs)
+        exact = torch.tensor(self.value, dtype=torch.float64)
+        if not inputs.is_floating_point():
+            exact = exact.round()
+        value = exact.to(inputs)
+        if not inputs.is_floating_point() and not torch.equal(value.cpu().double(), exact):
+            raise SettingError(
+                f"`value` must lie in the range of the inputs, {inputs.dtype}; got {self.value!r}. Give one that does, "
+                "or make the inputs float."
+            )
         if isinstance(self.value, tuple):
             if len(self.value) != inputs.shape[1]:
                 raise ShapeError(

@@ -11,7 +11,8 @@ from torch import Tensor, nn
 from ..batch import Batch, Logits, Rationale
 from ..errors import SettingError, ShapeError
 from ..masks import mask_on_layer
-from ..methods.cam import activation_map, class_activation_map, min_max_normalised
+from ..methods.cam import activation_map, class_activation_map
+from ..scaling import min_max_normalised
 from ..target import Target, target_values
 from .contract import RationaleLoss, Weight
 from .sharing import ask

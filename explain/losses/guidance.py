@@ -12,6 +12,7 @@ from ..batch import Batch, Logits, Rationale
 from ..errors import LayerError, SettingError
 from ..masks import expand_mask, mask_on_layer
 from ..methods.gradients import gradient_of
+from ..scaling import by_largest
 from ..target import Target, target_values
 from .activation_maps import grad_cam_of
 from .contract import RationaleLoss, Weight
@@ -134,6 +135,8 @@ class Energy(_Guidance):
         """
         mask = rationale.relevant if self.of == "relevant" else rationale.irrelevant
         part, region = self._guided(forward, batch, mask)
+        # No factor changes a share.
+        part = by_largest(part, differentiable=False)
         total = part.sum(dim=1)
         inside = torch.where(region, part, 0.0).sum(dim=1) / total.where(total != 0, 1.0)
         return 1 - inside if self.of == "relevant" else inside
@@ -195,7 +198,7 @@ class AttributionL1(_Guidance):
             As for `Energy`.
         """
         part, region = self._guided(forward, batch, rationale.relevant)
-        return (region.to(part.dtype) - _by_maximum(part)).abs().mean(dim=1)
+        return (region.to(part.dtype) - by_largest(part)).abs().mean(dim=1)
 
 
 @dataclass(frozen=True)
@@ -265,7 +268,7 @@ class PixelPositiveCrossEntropy(_Guidance):
             As for `Energy`.
         """
         part, region = self._guided(forward, batch, rationale.relevant)
-        surprise = -_by_maximum(part).clamp(min=self.floor).log()
+        surprise = -by_largest(part).clamp(min=self.floor).log()
         return torch.where(region, surprise, 0.0).sum(dim=1) / region.sum(dim=1)
 
 
@@ -333,9 +336,3 @@ def guided_part(
             maps, region = maps.sum(dim=1), region.any(dim=1)
     # Not `clamp`, whose slope at zero is one: a place without attribution would be pulled at.
     return maps.flatten(1).relu(), region.flatten(1)
-
-
-def _by_maximum(part: Tensor) -> Tensor:
-    """Divide each row, (rows, places), by its maximum; a row of zeros stays so."""
-    highest = part.amax(dim=1, keepdim=True)
-    return part / highest.where(highest != 0, 1.0)

@@ -10,6 +10,7 @@ from ..batch import Batch, Logits, Rationale
 from ..errors import SettingError
 from ..masks import expand_mask, mask_on_layer
 from ..methods.gradients import gradient_of
+from ..scaling import by_largest
 from ..target import Target, target_values
 from .contract import RationaleLoss, Weight
 from .sharing import ask
@@ -111,13 +112,12 @@ class RightReasons(RationaleLoss):
             place, mask = inputs, expand_mask(rationale.irrelevant, inputs)
         else:
             place = layers[self.layer]
-            mask = mask_on_layer(rationale.irrelevant, place)
+            mask = mask_on_layer(rationale.irrelevant, place, inputs)
         mask = mask.flatten(1)
         gradient = gradient_of(target_values(logits, self.target, batch.labels), place, create_graph=True).flatten(1)
         if self.norm == "cosine":
             # No factor changes a cosine, and the squares of what a confident model has underflow.
-            largest = gradient.detach().abs().amax(dim=1, keepdim=True)
-            gradient = gradient / largest.where(largest > torch.finfo(largest.dtype).tiny, 1.0)
+            gradient = by_largest(gradient, differentiable=False)
         blamed = torch.where(mask, gradient, 0.0)
         if self.norm == "l2":
             size = blamed.square().sum(dim=1)

@@ -15,6 +15,7 @@ from ..intervals import interval_bounds, marked_box
 from ..layers import module_of
 from ..masks import expand_mask
 from ..methods.gradients import gradient_of
+from ..target import check_logits, target_values
 from .contract import RationaleLoss, Weight
 
 __all__ = ["AdversarialRobust", "AverageRobust", "IntervalRobust"]
@@ -250,13 +251,14 @@ class IntervalRobust(RationaleLoss):
         lower, upper = interval_bounds(
             module_with_rules(forward), *marked_box(batch.inputs, mask, self.epsilon, self.clip)
         )
+        check_logits(lower, softmax=True)
         label = torch.arange(lower.shape[1], device=lower.device) == batch.labels[:, None]
         return cross_entropy(torch.where(label, lower, upper), batch.labels)
 
 
 def cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
-    """Compute the task loss of each row, in nats."""
-    return nn.functional.cross_entropy(logits, labels, reduction="none")
+    """Compute the task loss of each row, in nats; labels that are no classes are refused, not left out."""
+    return target_values(logits, "cross_entropy", labels)
 
 
 def checked_region(epsilon: float, clip: Clip) -> None:

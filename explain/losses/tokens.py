@@ -10,6 +10,7 @@ from ..batch import Batch, Logits, Rationale
 from ..errors import SettingError, ShapeError
 from ..masks import check_bool
 from ..methods.gradients import gradient_of
+from ..scaling import by_largest
 from ..target import Target, target_values
 from .contract import RationaleLoss, Weight
 from .sharing import ask
@@ -134,7 +135,8 @@ class ExplanationRegularization(RationaleLoss):
         ShapeError
             If the embedding is not (batch, tokens, features), or a mask not (batch, tokens).
         SettingError
-            If `padding` is given and the inputs are not token numbers.
+            If `padding` is given and the inputs are not token numbers, or the distance compares with
+            irrelevant tokens and there are none.
         LayerError, KindError
             See `with_layers`.
         GraphError
@@ -171,6 +173,11 @@ class ExplanationRegularization(RationaleLoss):
         """Say which tokens are relevant, and which count at all; shape (batch, tokens), bool."""
         assert rationale.relevant is not None
         irrelevant = rationale.irrelevant
+        if irrelevant is None and self.unknown == "ignored" and self.distance in ("kl", "order"):
+            raise SettingError(
+                f"The distance {self.distance!r} compares relevant tokens with others; there is no mask of irrelevant "
+                'ones. Give `Rationale(relevant=…, irrelevant=…)`, or `unknown="irrelevant"`.'
+            )
         if irrelevant is None:
             irrelevant = torch.zeros_like(rationale.relevant)
         for name, mask in (("relevant", rationale.relevant), ("irrelevant", irrelevant)):
@@ -195,7 +202,7 @@ class ExplanationRegularization(RationaleLoss):
         """Bring attributions to [0, 1], each token by itself or beside the row's largest."""
         if self.signed:
             return torch.sigmoid(self.scale * scores)
-        return scores.abs() / _largest(scores)
+        return by_largest(scores.abs())
 
     def _divergence(self, scores: Tensor, relevant: Tensor, counted: Tensor) -> Tensor:
         """Kullback–Leibler divergence of the attribution's distribution from that of the marks, in nats."""
@@ -203,16 +210,10 @@ class ExplanationRegularization(RationaleLoss):
             # Not minus infinity, of which a row without any token that counts would make NaN.
             log_share = (self.scale * scores).masked_fill(~counted, torch.finfo(scores.dtype).min).log_softmax(dim=1)
         else:
-            share = torch.where(counted, scores.abs() / _largest(scores) + FLOOR, 0.0)
+            share = torch.where(counted, by_largest(scores.abs()) + FLOOR, 0.0)
             log_share = torch.where(counted, share, 1.0).log() - share.sum(dim=1, keepdim=True).clamp(min=FLOOR).log()
         many = relevant.sum(dim=1).clamp(min=1).to(scores.dtype)
         return -torch.where(relevant, log_share, 0.0).sum(dim=1) / many - many.log()
-
-
-def _largest(scores: Tensor) -> Tensor:
-    """Largest magnitude of each row, one where all are zero; shape (batch, 1)."""
-    largest = scores.abs().amax(dim=1, keepdim=True)
-    return torch.where(largest > 0, largest, 1.0)
 
 
 def _disorder(share: Tensor, relevant: Tensor, irrelevant: Tensor) -> Tensor:

@@ -13,7 +13,7 @@ from ..layers import with_layers
 from ..target import Target, target_values
 from .settings import layer_name
 
-__all__ = ["activation_map", "class_activation_map", "grad_cam", "layer_activation", "min_max_normalised"]
+__all__ = ["activation_map", "class_activation_map", "grad_cam", "layer_activation"]
 
 
 @as_used
@@ -234,35 +234,6 @@ def class_activation_map(activation: Tensor, values: Tensor, *, relu: bool = Tru
         )
     maps = (slopes.mean(dim=(2, 3), keepdim=True) * activation).sum(dim=1)
     return maps.relu() if relu else maps
-
-
-def min_max_normalised(maps: Tensor) -> Tensor:
-    """Stretch each map so that its lowest place becomes 0 and its highest 1.
-
-    Parameters
-    ----------
-    maps : Tensor, shape (batch, height, width), float
-        One map a row.
-
-    Returns
-    -------
-    Tensor, shape (batch, height, width), float
-        In [0, 1]; differentiable. An all-equal map, up to rounding, distinguishes no place: it
-        becomes ½ everywhere, neither lowest nor highest, without a gradient.
-
-    Examples
-    --------
-    >>> min_max_normalised(torch.tensor([[[-1.0, 0.0, 1.0]], [[7.0, 7.0, 7.0]]]))
-    tensor([[[0.0000, 0.5000, 1.0000]],
-    <BLANKLINE>
-            [[0.5000, 0.5000, 0.5000]]])
-    """
-    lowest, highest = maps.amin(dim=(1, 2), keepdim=True), maps.amax(dim=(1, 2), keepdim=True)
-    span = highest - lowest
-    rounding = 16 * torch.finfo(maps.dtype).eps * torch.maximum(highest.abs(), lowest.abs())
-    equal = span <= rounding
-    # The span is replaced before the division, not after: 0 / 0 would spoil the gradient of every row.
-    return torch.where(equal, 0.5, (maps - lowest) / span.masked_fill(equal, 1.0))
 
 
 def _laid_on(inputs: Tensor, maps: Tensor) -> Tensor:

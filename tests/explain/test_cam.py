@@ -1,17 +1,9 @@
-import math
-
 import pytest
 import torch
 from torch import nn
 
 from explain import GraphError, KindError, LayerError, ShapeError, attribute, mass_on_mask
-from explain.methods.cam import (
-    activation_map,
-    class_activation_map,
-    grad_cam,
-    layer_activation,
-    min_max_normalised,
-)
+from explain.methods.cam import activation_map, class_activation_map, grad_cam, layer_activation
 
 
 @pytest.fixture
@@ -169,31 +161,6 @@ def test_exact_weights_are_differentiated_and_constant_ones_are_not():
     # With a constant weight the slope is w = 4.
     assert slopes[True].flatten().tolist() == [8.0, 8.0]
     assert slopes[False].flatten().tolist() == [4.0, 4.0]
-
-
-def test_min_max_is_the_plain_formula_row_by_row():
-    maps = torch.randn(4, 3, 5, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
-    for row, found in zip(maps, min_max_normalised(maps), strict=True):
-        flat = row.flatten().tolist()
-        expected = [(value - min(flat)) / (max(flat) - min(flat)) for value in flat]
-        assert found.flatten().tolist() == pytest.approx(expected, rel=1e-12)
-
-
-@pytest.mark.parametrize("level", [0.0, 7.3, -1e-30, 1e20])
-def test_an_all_equal_map_is_one_half_without_a_gradient_and_spoils_no_other_row(level):
-    maps = torch.tensor([[[1.0, 2.0, 4.0]], [[level] * 3]], requires_grad=True)
-    found = min_max_normalised(maps)
-    assert found[1].tolist() == [[0.5, 0.5, 0.5]]
-    (slope,) = torch.autograd.grad(found.square().sum(), maps, create_graph=True)
-    (curve,) = torch.autograd.grad(slope.square().sum(), maps)
-    for gradient in (slope, curve):
-        assert gradient.isfinite().all()
-        assert gradient[1].eq(0).all()
-        assert gradient[0].ne(0).any()
-
-
-def test_a_map_that_is_not_finite_stays_so():
-    assert min_max_normalised(torch.tensor([[[1.0, math.nan]]])).isnan().any()
 
 
 def test_an_empty_batch_has_no_maps(net):

@@ -384,3 +384,15 @@ def test_a_swap_with_regions_lent_makes_what_their_place_shows_tell_nothing():
     assert shown == pytest.approx([0.5, 0.5], abs=0.05)
     with pytest.raises(SettingError, match="in \\[0, 1\\]; got 2"):
         Swap(lend=2)
+
+
+@pytest.mark.parametrize(("value", "kind"), [(-1.0, torch.uint8), (255.6, torch.uint8), (200.0, torch.int8)])
+def test_a_constant_that_integers_cannot_hold_is_refused_and_others_are_rounded(value, kind):
+    """Cast, it would be 255, 0 and −56."""
+    batch = Batch(torch.full((2, 3), 7, dtype=kind), torch.tensor([0, 1]))
+    marks = Rationale(irrelevant=torch.tensor([[True, False, True]]).expand(2, 3))
+    with pytest.raises(SettingError, match="must lie in the range of the inputs"):
+        Constant(value)(batch, marks, seeded())
+    assert Constant(3.0)(batch, marks, seeded()).inputs.tolist() == [[3, 7, 3]] * 2
+    mean = Constant.mean_of(torch.tensor([[1, 2, 4], [2, 2, 9], [2, 2, 9]], dtype=kind))
+    assert mean(batch, marks, seeded()).inputs[0].tolist() == [2, 7, 7]

@@ -244,3 +244,15 @@ def test_bounds_can_be_trained_in_mixed_precision(corners):
     torch.testing.assert_close(found, expected, rtol=0.1, atol=0.05 * expected.abs().max().item())
     torch.autograd.backward(found.abs().sum())
     assert all(weight.grad.isfinite().all() for weight in net.parameters())
+
+
+@pytest.mark.filterwarnings("error")
+def test_columns_are_taken_as_the_module_takes_them():
+    class Columns(nn.Module):
+        def forward(self, x):
+            return torch.cat([x[:, 1:], x[:, :1] * 2.0], dim=1)
+
+    low = torch.rand(2, 3, dtype=torch.float64)
+    lower, upper = gradient_bounds(Columns(), low, low, torch.tensor([0, 2]))
+    torch.testing.assert_close(lower, upper)
+    torch.testing.assert_close(lower, true_gradient(Columns(), low, torch.tensor([0, 2])))

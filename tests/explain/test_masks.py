@@ -54,6 +54,32 @@ def test_an_image_s_mask_is_laid_on_the_patches_of_a_transformer(shape, first):
     assert torch.equal(found[:, first:], patches[:, :, None].expand(2, 16, 5))
 
 
+@pytest.mark.parametrize(("height", "width"), [(32, 128), (128, 32), (32, 48), (48, 16)])
+@pytest.mark.parametrize("first", [0, 1])
+def test_patches_of_an_oblong_image_lie_on_an_oblong_grid(height, width, first):
+    """Also where there are as many of them as a square has: 4 × 16."""
+    down, across = height // 8, width // 8
+    for row in range(down):
+        for column in (0, across - 1):
+            mask = torch.zeros(1, height, width, dtype=torch.bool)
+            mask[0, 8 * row + 3, 8 * column + 5] = True
+            activation = torch.rand(1, first + down * across, 4)
+            found = mask_on_layer(mask[:, None], activation)
+            assert found[0, :, 0].nonzero().flatten().tolist() == [first + row * across + column]
+            assert found.all(dim=2).sum() == 1
+            assert torch.equal(mask_on_layer(mask, activation, torch.rand(1, 3, height, width)), found)
+
+
+def test_the_inputs_tell_a_square_signal_from_an_image():
+    mask = torch.zeros(1, 16, 16, dtype=torch.bool)
+    mask[0, 5, 3] = True
+    activation = torch.rand(1, 16, 8)
+    as_signal = mask_on_layer(mask, activation, torch.rand(1, 16, 16))
+    assert as_signal.all(dim=1)[0].nonzero().flatten().tolist() == [1]
+    as_image = mask_on_layer(mask, activation, torch.rand(1, 1, 16, 16))
+    assert as_image.all(dim=2)[0].nonzero().flatten().tolist() == [4]
+
+
 @pytest.mark.parametrize("shape", [(2, 8, 8), (2, 3, 8, 8)])
 def test_tokens_that_are_no_patches_make_no_grid(shape):
     """Two more than 4 × 4, as with a second token that is none, or registers."""

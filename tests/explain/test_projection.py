@@ -147,3 +147,23 @@ def test_what_cannot_be_projected_is_refused(net, inputs):
         Projected(nn.Identity(), direction, mean[:2])
     with pytest.raises(SettingError, match="must have unit norm; got 2"):
         Projected(nn.Identity(), 2 * direction, mean)
+
+
+@pytest.mark.filterwarnings("ignore:The PyTorch API of nested tensors")
+@pytest.mark.parametrize("name", ["linear1", "linear2", "norm1", "norm2"])
+@pytest.mark.parametrize("padded", [False, True])
+def test_torch_s_transformers_do_not_pass_it_by_in_evaluation(name, padded):
+    """They have a way of their own there, on which parts are not called but only their weights read."""
+    torch.manual_seed(0)
+    layer = nn.TransformerEncoderLayer(8, 2, 16, dropout=0.0, batch_first=True)
+    net = nn.TransformerEncoder(layer, 2).eval()
+    direction, mean = (vector.float() for vector in vectors(16 if name == "linear1" else 8))
+    clean = project_out(net, Concept(f"layers.1.{name}", direction, mean))
+    inputs = torch.randn(3, 5, 8)
+    padding = (torch.arange(5) >= torch.tensor([[5], [3], [2]])) if padded else None
+    with torch.no_grad():
+        found, before = (model(inputs, src_key_padding_mask=padding) for model in (clean, net))
+    differentiable = clean(inputs, src_key_padding_mask=padding)
+    text = torch.ones(3, 5, dtype=torch.bool) if padding is None else ~padding
+    torch.testing.assert_close(found[text], differentiable[text], rtol=1e-4, atol=1e-5)
+    assert (found - before)[text].abs().max() > 1e-3

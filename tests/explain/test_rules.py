@@ -307,3 +307,86 @@ def test_a_module_that_takes_two_tensors_or_returns_two_is_refused(inputs):
     with pytest.raises(LayerError, match=r"Pair must return one tensor.* returns tuple"):
         propagate(Pair(), Traced(inputs), RULES)
     assert torch.equal(propagate(Flagged(), Traced(inputs), RULES).value, inputs * 2.0)
+
+
+VIEWS = {
+    **RULES,
+    nn.Identity: plain("Identity", lambda _, x: x),
+    nn.Flatten: plain("Flatten", lambda layer, x: layer(x)),
+    F.dropout: plain("dropout", lambda _, x, **settings: x),
+    torch.flatten: plain("flatten", lambda _, x, *axes: x.flatten(*axes)),
+    operator.getitem: plain("getitem", lambda _, x, index: x[index]),
+    "unsqueeze": plain("unsqueeze", lambda _, x, axis: x.unsqueeze(axis)),
+}
+
+
+class Writer(nn.Module):
+    """Writes into memory that has another name."""
+
+    def __init__(self, other, write):
+        super().__init__()
+        self.other, self.write = other, write
+        self.linear, self.bend, self.drop = nn.Linear(3, 3), nn.ReLU(inplace=True), nn.Dropout(inplace=True)
+
+    def forward(self, x):
+        x = self.linear(x)
+        kept = self.other(x)
+        return self.write(self, x) + kept
+
+
+@pytest.mark.parametrize(
+    "write",
+    [lambda self, x: self.bend(x), lambda self, x: x.relu_(), lambda self, x: F.relu(x, inplace=True)],
+    ids=["layer", "method", "function"],
+)
+@pytest.mark.parametrize(
+    ("other", "shared"),
+    [
+        (nn.Identity(), True),
+        (nn.Dropout(), True),
+        (lambda x: x.view(-1, 3), True),
+        (lambda x: F.dropout(x, training=False), True),
+        (lambda x: torch.flatten(x, 1).unsqueeze(0)[0], True),
+        (lambda x: x * 1, False),
+        (nn.Linear(3, 3), False),
+    ],
+)
+def test_a_module_that_reads_what_was_written_under_another_name_is_refused(other, shared, write):
+    """After `relu_(x)` a view of x holds the result too; a state has no memory to share."""
+    block = Writer(other, write)
+    if shared:
+        with pytest.raises(LayerError, match="works in place, and what it writes into is read afterwards as"):
+            propagate(block.eval(), Traced(torch.rand(2, 3)), VIEWS)
+    else:
+        given = torch.rand(2, 3)
+        torch.testing.assert_close(propagate(block.eval(), Traced(given), VIEWS).value, block(given))
+
+
+def test_layers_in_place_one_after_another_share_with_nobody_who_reads_it_later():
+    net = nn.Sequential(nn.Linear(3, 3), nn.ReLU(inplace=True), nn.Dropout(inplace=True), nn.Flatten(), nn.Linear(3, 2))
+    given = torch.rand(2, 3)
+    torch.testing.assert_close(propagate(net.eval(), Traced(given), VIEWS).value, net(given))
+
+
+@pytest.mark.parametrize("hook", ["register_forward_hook", "register_forward_pre_hook"])
+@pytest.mark.parametrize("alone", [False, True])
+def test_a_layer_with_hooks_is_refused_because_they_would_not_run(hook, alone):
+    layer = nn.Linear(3, 3)
+    net = layer if alone else nn.Sequential(nn.ReLU(), layer)
+    handle = getattr(layer, hook)(lambda *_: None)
+    with pytest.raises(LayerError, match="has hooks, which a bound would not run"):
+        propagate(net, Traced(torch.rand(2, 3)), RULES, what="a bound")
+    handle.remove()
+    assert propagate(net, Traced(torch.rand(2, 3)), RULES).shape == (2, 3)
+
+
+def test_weights_that_a_hook_makes_are_refused_and_parametrized_ones_are_followed():
+    given = torch.rand(2, 3)
+    with pytest.warns(FutureWarning, match="weight_norm"):
+        hooked = torch.nn.utils.weight_norm(nn.Linear(3, 3))
+    with pytest.raises(LayerError, match="parametrizations"):
+        propagate(hooked, Traced(given), RULES)
+    layer = torch.nn.utils.parametrizations.weight_norm(nn.Linear(3, 3))
+    with torch.no_grad():
+        layer.parametrizations.weight.original0 *= 3
+    torch.testing.assert_close(propagate(layer, Traced(given), RULES).value, layer(given))

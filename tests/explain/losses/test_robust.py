@@ -4,8 +4,8 @@ import pytest
 import torch
 from torch import nn
 
-from explain import Batch, KindError, LayerError, Rationale, SettingError
-from explain.losses import AdversarialRobust, AverageRobust, IntervalRobust
+from explain import Batch, KindError, LayerError, Rationale, SettingError, TargetError
+from explain.losses import AdversarialRobust, AverageRobust, IntervalRobust, RobustRightReasons, SampledRightReasons
 from explain.testing import LossTests
 
 EVENT = (2, 4, 4)
@@ -226,3 +226,25 @@ def test_settings_that_are_none_are_refused():
         AdversarialRobust(steps=0)
     with pytest.raises(SettingError, match=r"`step` must be finite and not negative, or None; got -1\.0"):
         AdversarialRobust(step=-1.0)
+
+
+ROBUST = [
+    AverageRobust(),
+    AdversarialRobust(),
+    IntervalRobust(),
+    RobustRightReasons(epsilon=0.1),
+    SampledRightReasons(epsilon=0.1),
+]
+
+
+@pytest.mark.parametrize("loss", ROBUST, ids=lambda loss: type(loss).__name__)
+@pytest.mark.parametrize(
+    ("classes", "label", "said"),
+    [(1, 0, "A probability needs two classes"), (3, -100, "must lie in"), (3, 7, "must lie in")],
+)
+def test_labels_that_are_no_classes_are_refused(loss, classes, label, said):
+    """Torch leaves a row of label −100 out, and a softmax over one logit is 1 whatever it is: both would cost 0."""
+    net = nn.Sequential(nn.Linear(4, 5), nn.ReLU(), nn.Linear(5, classes))
+    batch = Batch(torch.rand(3, 4), torch.full((3,), label))
+    with pytest.raises(TargetError, match=said):
+        loss(net, batch, Rationale(irrelevant=torch.tensor([[True, False, False, True]]).expand(3, 4)))

@@ -220,7 +220,8 @@ def test_marks_on_padding_alone_cost_nothing(distance, signed):
     torch.manual_seed(0)
     net = Reader()
     loss = ExplanationRegularization(1.0, layer="emb", distance=distance, signed=signed, padding=0)
-    said = Rationale(relevant=torch.tensor([[False, False, False, False, True]]))
+    relevant = torch.tensor([[False, False, False, False, True]])
+    said = Rationale(relevant=relevant, irrelevant=torch.zeros_like(relevant))
     penalty = loss(net, Batch(torch.tensor([[1, 2, 3, 0, 0]]), torch.tensor([1])), said)
     assert penalty.tolist() == [0.0]
     torch.autograd.backward(penalty.sum())
@@ -322,3 +323,15 @@ def test_settings_that_mean_nothing_are_refused(settings, words):
     with pytest.raises(SettingError, match=words):
         replace(ExplanationRegularization(), **settings)
     assert SILENT == 2, "the masks above leave this row without a mark"
+
+
+@pytest.mark.parametrize("distance", ["kl", "order"])
+def test_a_comparison_with_irrelevant_tokens_of_which_there_are_none_is_refused(distance):
+    """It would cost nothing, whatever the model reads."""
+    batch = Batch(torch.rand(2, 3, 4), torch.tensor([0, 1]))
+    net = nn.Sequential(nn.Flatten(), nn.Linear(12, 2))
+    marks = torch.tensor([[True, False, False]]).expand(2, 3)
+    with pytest.raises(SettingError, match="there is no mask of irrelevant ones"):
+        ExplanationRegularization(distance=distance)(net, batch, Rationale(relevant=marks))
+    for loss in (ExplanationRegularization(distance=distance, unknown="irrelevant"), ExplanationRegularization()):
+        assert (loss(net, batch, Rationale(relevant=marks)) >= 0).all()
