@@ -203,7 +203,7 @@ def _pooled(
     """
     pooled, means = [], []
     for part in torch.split(inputs, batch_size):
-        _, layers = with_layers(forward, part, [layer])
+        _, layers = with_layers(forward, part.clone(), [layer])
         features = features_last(layers[layer], feature_axis)
         places = features.flatten(1, -2) if features.ndim > 2 else features.unsqueeze(1)
         means.append(places.mean(dim=1))

@@ -78,9 +78,10 @@ def shared_pass(
     inputs = batch.inputs.detach()
     if inputs.is_floating_point():
         inputs = inputs.requires_grad_()
+    given = inputs.clone()  # what a model does first may be in place
     names = tuple(dict.fromkeys(name for part in parts for name in part.layer_names))
     with twice_differentiable(forward):
-        logits, layers = with_layers(forward, inputs, names) if names else (forward(inputs), {})
+        logits, layers = with_layers(forward, given, names) if names else (forward(given), {})
     check_logits(logits)
     return logits, Batch(inputs, batch.labels, logits, layers)
 
@@ -116,7 +117,8 @@ def ask(forward: Logits, batch: Batch, names: Sequence[str] = ()) -> tuple[Tenso
     inputs = batch.inputs.detach()
     if inputs.is_floating_point():
         inputs = inputs.requires_grad_()
-    logits, layers = with_layers(forward, inputs, names) if names else (forward(inputs), {})
+    given = inputs.clone()  # what a model does first may be in place
+    logits, layers = with_layers(forward, given, names) if names else (forward(given), {})
     check_logits(logits)
     return inputs, logits, layers
 

@@ -10,6 +10,7 @@ from ..as_used import as_used
 from ..attribution import Attribution, scores_of
 from ..batch import Logits, check_float
 from ..errors import KindError, SettingError, ShapeError
+from ..methods.pinned import pin_target
 from ..target import Target
 from .fill import Filler, filled, filler_name
 from .ranks import place_in_order
@@ -91,7 +92,8 @@ def deletion(
         The places are removed in that many equal steps (up to rounding), the last of which leaves none.
     target : str, int, callable or None
         What is watched, see `target_values`. None: the probability of the class that is predicted
-        for the unperturbed input. (Targets that take a maximum take it anew at every step.)
+        for the unperturbed input. ``max_logit`` and ``max_log_probability`` mean that class too,
+        at every step; see `pin_target`.
     labels : Tensor or None, shape (batch,), int64
         For targets that need them.
     channel_axis : int
@@ -258,7 +260,8 @@ def _curve(
     if target is None:
         _, value = predicted_probability(forward, inputs, batch_size)
     else:
-        value = value_of(target, labels, len(inputs))
+        pinned = pin_target(forward, inputs, target, labels, batch_size)
+        value = value_of(pinned.target, pinned.labels, len(inputs))
     values = variant_values(forward, len(inputs), steps + 1, vary, value, batch_size=batch_size)
     values = values.where(ordered.to(values.device)[:, None], torch.nan)
     return PerturbationCurve(kind, filler_name(filler), (touched / count).to(values), values)

@@ -97,7 +97,7 @@ def predicted_probability(forward: Logits, inputs: Tensor, batch_size: int) -> t
     check_counts(batch_size=batch_size)
     if len(inputs) == 0:
         return torch.zeros(0), lambda logits, rows: logits[:, 0]
-    found = [_probabilities(forward(part)).max(dim=1) for part in torch.split(inputs, batch_size)]
+    found = [_probabilities(forward(part.clone())).max(dim=1) for part in torch.split(inputs, batch_size)]
     classes = torch.cat([best.indices for best in found])
 
     def value(logits: Tensor, rows: Tensor) -> Tensor:

@@ -18,6 +18,7 @@ from ..batch import Logits
 from ..errors import GraphError, LayerError, SettingError, ShapeError
 from ..target import Target, target_values
 from .passes import check_counts, split_passes
+from .pinned import check_repeatable
 
 __all__ = ["attention_rollout", "gradient_attention"]
 
@@ -165,6 +166,8 @@ def gradient_attention(
     tensor([[0., 2.]])
     """
 
+    check_repeatable(target)
+
     def relevance(rows: Tensor, known: Tensor | None) -> Tensor:
         with torch.enable_grad():
             logits, maps = _attended(forward, rows)
@@ -263,7 +266,7 @@ class _Attending(TorchFunctionMode):
 def _attended(forward: Logits, rows: Tensor) -> tuple[Tensor, list[_Map]]:
     """Run the model and keep its attention, one map a layer in the order of the calls."""
     with _Attending() as attending:
-        logits = forward(rows)
+        logits = forward(rows.clone())
     if not attending.maps:
         raise LayerError(
             "The model must attend through torch.nn.functional.scaled_dot_product_attention or "

@@ -11,6 +11,7 @@ from ..batch import Logits
 from ..errors import GraphError, LayerError, ShapeError
 from ..layers import with_layers
 from ..target import Target, target_values
+from .pinned import check_repeatable
 from .settings import layer_name
 
 __all__ = ["activation_map", "class_activation_map", "grad_cam", "layer_activation"]
@@ -83,11 +84,12 @@ def grad_cam(
     Attribution(5 × (1, 8, 8), max_logit, by grad_cam)
     """
     layer = layer_name(forward, layer)
+    check_repeatable(target)
     with torch.enable_grad():
         leaf = inputs.detach().clone()
         if leaf.is_floating_point():
             leaf.requires_grad_()
-        logits, layers = with_layers(forward, leaf, [layer])
+        logits, layers = with_layers(forward, leaf.clone(), [layer])
         values = target_values(logits, target, labels)
         maps = class_activation_map(layers[layer], values, relu=relu, exact=False).detach()
     return Attribution(_laid_on(inputs, maps) if resize else maps[:, None], target, "grad_cam")
@@ -142,7 +144,7 @@ def layer_activation(
               [2., 2.]]]])
     """
     layer = layer_name(forward, layer)
-    _, layers = with_layers(forward, inputs, [layer])
+    _, layers = with_layers(forward, inputs.clone(), [layer])
     maps = activation_map(layers[layer])
     return Attribution(_laid_on(inputs, maps) if resize else maps[:, None], target, "layer_activation")
 

@@ -16,7 +16,7 @@ from ..batch import Logits
 from ..errors import LayerError, MethodError, SettingError, TargetError
 from ..layers import module_of
 from ..target import Target, check_target, target_values
-from .passes import check_counts, check_inputs, split_passes
+from .passes import check_counts, check_inputs, split_passes, wide_enough
 from .pinned import pin_target
 from .presence import Baseline, baseline_like
 
@@ -34,7 +34,7 @@ def deep_lift(
     labels: Tensor | None = None,
     *,
     baseline: Baseline = 0.0,
-    tolerance: float = 0.01,
+    tolerance: float | None = None,
     batch_size: int = 256,
 ) -> Attribution:
     """Share out the difference of a logit from its value at a baseline, layer by layer [1]_.
@@ -55,9 +55,10 @@ def deep_lift(
         For ``label_logit``.
     baseline : float or Tensor
         What the differences are taken from: a value, a row, or a row for each; see `baseline_like`.
-    tolerance : float
-        Largest gap between a row's scores and its difference of logits that is accepted, as a share
-        of the sum of the magnitudes of the two; ``math.inf`` accepts any.
+    tolerance : float or None
+        Largest gap between the sum of a row's scores and its difference of logits that is accepted,
+        as a share of the magnitudes of the scores and of both logits together; ``math.inf`` accepts
+        any. None takes what rounding explains: 1e-5, of half precision 3e-2.
     batch_size : int
         Rows per forward pass, half of them baselines.
 
@@ -100,6 +101,8 @@ def deep_lift(
     """
     check_inputs(inputs)
     check_counts(batch_size=batch_size)
+    if tolerance is None:
+        tolerance = 3e-2 if torch.finfo(inputs.dtype).bits < 32 else 1e-5
     if math.isnan(tolerance) or tolerance < 0:
         raise SettingError(f"`tolerance` must be a share of at least 0, or math.inf; got {tolerance!r}.")
     module = _module_of(forward)
@@ -117,9 +120,10 @@ def deep_lift(
     for rows in split_passes(len(inputs), 1, max(1, batch_size // 2))[0]:
         part, asked = inputs[rows], classes[rows]
         named = target if is_class else "label_logit"
-        at_start, logit = (target_values(module(at), named, asked) for at in (start[rows], part))
+        # Of what was given, not of its module: whatever `forward` does around it would be missed.
+        at_start, logit = (target_values(forward(at.clone()), named, asked) for at in (start[rows], part))
         parts.append(_scores(module, part, start[rows], asked))
-        _check_complete(parts[-1], logit - at_start, tolerance)
+        _check_complete(parts[-1], logit, at_start, tolerance)
     return Attribution(torch.cat(parts) if parts else torch.zeros_like(inputs), target, "deep_lift")
 
 
@@ -182,16 +186,19 @@ def _left_as_found(module: nn.Module) -> Iterator[None]:
                     vars(part).pop(name, None)
 
 
-def _check_complete(scores: Tensor, difference: Tensor, tolerance: float) -> None:
+def _check_complete(scores: Tensor, logit: Tensor, at_start: Tensor, tolerance: float) -> None:
     """Raise LayerError unless the scores of each row add up to its difference of logits."""
-    total = scores.flatten(1).sum(dim=1)
-    size = scores.flatten(1).abs().sum(dim=1) + difference.abs()
+    wide = wide_enough(scores)
+    scores, logit, at_start = scores.flatten(1).to(wide), logit.to(wide), at_start.to(wide)
+    total, difference = scores.sum(dim=1), logit - at_start
+    # Of the logits too: theirs is the rounding where they hardly differ.
+    size = scores.abs().sum(dim=1) + logit.abs() + at_start.abs()
     share = torch.where(size > 0, (total - difference).abs() / size, 0.0)
     if (share > tolerance).any():
         row = int(share.argmax())
         raise LayerError(
             f"The scores of a row must sum to its difference of logits, {float(difference[row]):.4g}; they sum to "
             f"{float(total[row]):.4g}. Some nonlinearity has no rule: a function such as F.relu, GELU or attention, "
-            "or overlapping pooling windows. Use modules with a rule (nn.ReLU, nn.MaxPool2d), or integrated "
-            "gradients; `tolerance=math.inf` accepts it."
+            "or overlapping pooling windows; or `forward` does more than its module. Use modules with a rule (nn.ReLU, "
+            "nn.MaxPool2d), or integrated gradients; `tolerance=math.inf` accepts it."
         )

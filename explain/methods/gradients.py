@@ -8,6 +8,7 @@ from ..attribution import Attribution
 from ..batch import Logits, check_float
 from ..errors import GraphError
 from ..target import Target, target_values
+from .pinned import check_repeatable
 
 __all__ = ["gradient_of", "gradient_times_input", "input_gradient"]
 
@@ -63,9 +64,11 @@ def input_gradient(
     tensor([[0., 2.]])
     """
     check_float(inputs)
+    check_repeatable(target)
     with torch.enable_grad():
         leaf = inputs.detach().clone().requires_grad_()
-        values = target_values(forward(leaf), target, labels)
+        # A copy, because the first thing that a model does may be in place.
+        values = target_values(forward(leaf.clone()), target, labels)
         scores = gradient_of(values, leaf, create_graph=False)
     return Attribution(scores.detach(), target, "input_gradient")
 

@@ -109,8 +109,20 @@ def gradients_at(forward: Logits, points: Tensor, pinned: PinnedTarget, rows: sl
     """
     with torch.enable_grad():
         leaf = points.flatten(0, 1).requires_grad_()
-        values = pinned(forward(leaf), len(points), rows)
+        # A copy, because the first thing that a model does may be in place.
+        values = pinned(forward(leaf.clone()), len(points), rows)
         return gradient_of(values, leaf, create_graph=False).view(points.shape)
+
+
+def wide_enough(inputs: Tensor) -> torch.dtype:
+    """Say in which type to add up many scores: in half precision a sum stops growing after some hundred of them.
+
+    Examples
+    --------
+    >>> wide_enough(torch.zeros(1, dtype=torch.bfloat16)), wide_enough(torch.zeros(1, dtype=torch.float64))
+    (torch.float32, torch.float64)
+    """
+    return torch.promote_types(inputs.dtype, torch.float32)
 
 
 def check_inputs(inputs: Tensor) -> None:

@@ -194,16 +194,20 @@ def _target_of_copies(forward: Logits, pinned: PinnedTarget, rows: slice) -> Cal
     count = rows.stop - rows.start
 
     def values(points: Tensor, *_: Any) -> Tensor:
-        return pinned(forward(points), len(points) // count, rows)
+        # A copy, because Captum uses its points again, and the first thing that a model does may be in place.
+        return pinned(forward(points.clone()), len(points) // count, rows)
 
     return values
 
 
 def _window(event: tuple[int, ...], window: int | Sequence[int] | None) -> tuple[int, ...]:
     """Return the extent of the window along each axis."""
-    if window is None:
-        window = 1 if len(event) <= 2 else -(-max(event[1:]) // 7)
-    if isinstance(window, int):
+    if window is None and len(event) > 2:
+        # No longer than a side that is much shorter than the others.
+        side = -(-max(event[1:]) // 7)
+        extents = (event[0], *[min(side, size) for size in event[1:]])
+    elif window is None or isinstance(window, int):
+        window = 1 if window is None else window
         # Along tokens, or elements; or in the plane of an image.
         extents = (window, *event[1:]) if len(event) <= 2 else (event[0], *[window] * (len(event) - 1))
     else:

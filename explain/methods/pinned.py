@@ -11,7 +11,7 @@ from ..batch import Logits
 from ..errors import ShapeError, TargetError
 from ..target import Target, check_logits, check_target, target_values
 
-__all__ = ["PinnedTarget", "pin_target"]
+__all__ = ["PinnedTarget", "check_repeatable", "pin_target"]
 
 # The class predicted becomes the label of the target on the right.
 BY_LABEL = {"max_log_probability": "label_log_probability", "max_logit": "label_logit"}
@@ -104,17 +104,29 @@ def pin_target(
     """
     if labels is not None and tuple(labels.shape) != (len(inputs),):
         raise ShapeError(f"`labels` must have shape ({len(inputs)},), one per row; got {tuple(labels.shape)}.")
+    check_repeatable(target)
+    if isinstance(target, str) and target in BY_LABEL:
+        with torch.no_grad():
+            classes = [
+                _predicted(forward(part.clone()), target) for part in torch.split(inputs, batch_size) if len(part)
+            ]
+        return PinnedTarget(BY_LABEL[target], torch.cat(classes) if classes else torch.zeros(0, dtype=torch.int64))
+    return PinnedTarget(target, None if labels is None else labels.to(inputs.device))
+
+
+def check_repeatable(target: Target) -> None:
+    """Raise TargetError if the target is none to explain: no target for all rows, or drawn anew at each call.
+
+    Examples
+    --------
+    >>> check_repeatable("label_logit")
+    """
     check_target(target)
     if target == "random_sign_logits":
         raise TargetError(
-            "The target 'random_sign_logits' is drawn anew at each call, for training only, and this method asks "
-            "the model many times. Explain 'max_logit', a class number, or a function with signs of your own."
+            "The target 'random_sign_logits' is drawn anew at each call, for training only: a row would have another "
+            "map each time. Explain 'max_logit', a class number, or a function with signs of your own."
         )
-    if isinstance(target, str) and target in BY_LABEL:
-        with torch.no_grad():
-            classes = [_predicted(forward(part), target) for part in torch.split(inputs, batch_size) if len(part)]
-        return PinnedTarget(BY_LABEL[target], torch.cat(classes) if classes else torch.zeros(0, dtype=torch.int64))
-    return PinnedTarget(target, None if labels is None else labels.to(inputs.device))
 
 
 def _predicted(logits: Tensor, target: str) -> Tensor:

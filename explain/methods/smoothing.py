@@ -10,7 +10,7 @@ from ..attribution import Attribution
 from ..batch import Logits
 from ..errors import SettingError
 from ..target import Target
-from .passes import check_counts, check_inputs, gradients_at, split_passes
+from .passes import check_counts, check_inputs, gradients_at, split_passes, wide_enough
 from .pinned import pin_target
 
 __all__ = ["smooth_grad"]
@@ -93,7 +93,7 @@ def smooth_grad(
     axes = tuple(range(1, inputs.ndim))
     spread = noise * (inputs.amax(axes, keepdim=True) - inputs.amin(axes, keepdim=True) if relative else 1.0)
     generator = torch.Generator().manual_seed(seed)
-    total = torch.zeros_like(inputs)
+    total = torch.zeros_like(inputs, dtype=wide_enough(inputs))
     row_parts, sample_parts = split_passes(len(inputs), samples, batch_size)
     for part in sample_parts:
         # One call for each sample: how a call fills its elements depends on how many they are.
@@ -101,5 +101,5 @@ def smooth_grad(
         shared = torch.stack(draws).to(inputs)[:, None]
         for rows in row_parts:
             points = inputs[rows] + shared * (spread[rows] if isinstance(spread, Tensor) else spread)
-            total[rows] += gradients_at(forward, points, pinned, rows).sum(dim=0)
-    return Attribution(total / samples, target, "smooth_grad")
+            total[rows] += gradients_at(forward, points, pinned, rows).to(total.dtype).sum(dim=0)
+    return Attribution((total / samples).to(inputs.dtype), target, "smooth_grad")

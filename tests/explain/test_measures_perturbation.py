@@ -249,3 +249,26 @@ def test_curves_are_made_on_the_device_of_the_inputs(net, images, scores):
         there = deletion(net.cuda(), images.cuda(), scores, filler="blur", steps=4, target=target, labels=labels.cuda())
         assert there.values.is_cuda
         torch.testing.assert_close(there.values.cpu(), here)
+
+
+def test_the_largest_logit_is_that_of_the_class_predicted_for_the_unperturbed_row():
+    """Refilled with −1 the other class wins; its rise says nothing about what was explained."""
+    model = lambda x: torch.stack([x.sum(dim=1), -x.sum(dim=1)], dim=1)  # noqa: E731
+    row = torch.tensor([[0.8, 0.9, 0.7, 0.86]])
+    curve = deletion(model, row, row, filler=-1.0, steps=4, target="max_logit")
+    assert curve.values[0].tolist() == pytest.approx([3.26, 1.36, -0.5, -2.3, -4.0], abs=1e-5)
+    with pytest.raises(TargetError, match="drawn anew at each call"):
+        deletion(model, row, row, filler=-1.0, steps=4, target="random_sign_logits")
+
+
+def test_a_model_that_begins_in_place_does_not_write_into_the_inputs(net, images, scores):
+    class Shifted(nn.Module):
+        def forward(self, x):
+            return net(x.sub_(0.5))
+
+    given = images.clone()
+    found = deletion(Shifted(), given, scores, filler=0.25, steps=5)
+    assert torch.equal(given, images)
+    torch.testing.assert_close(
+        found.values, deletion(lambda x: net(x - 0.5), images, scores, filler=0.25, steps=5).values
+    )

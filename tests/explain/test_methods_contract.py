@@ -5,7 +5,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from explain import KindError, SettingError, ShapeError, attribute, with_layers
+from explain import KindError, SettingError, ShapeError, TargetError, attribute, with_layers
 from explain.methods import METHODS
 from explain.methods.attention import attention_rollout, gradient_attention
 
@@ -239,3 +239,47 @@ def test_a_seed_decides_the_draws_and_nothing_else_is_drawn(name, inputs):
 def test_methods_for_tokens_score_tokens(name, inputs):
     method = {"attention_rollout": attention_rollout, "gradient_attention": gradient_attention}[name]
     assert method(build(name), inputs).scores.shape == (5, 16)
+
+
+class Shift(nn.Module):
+    def __init__(self, in_place):
+        super().__init__()
+        self.in_place = in_place
+
+    def forward(self, x):
+        return x.sub_(0.1) if self.in_place else x - 0.1
+
+
+@pytest.mark.parametrize("name", SETTINGS)
+def test_a_model_that_begins_in_place_is_explained_like_any_other_and_does_not_write_into_the_inputs(name, inputs):
+    """As one does that normalises its rows with `x -= mean`."""
+    settings = {**SETTINGS[name], **({"layer": "1"} if "layer" in SETTINGS[name] else {})}
+    given = inputs.clone()
+    net = build(name)
+    parts = [net] if name in TOKENS else list(net)
+    found, expected = (
+        attribute(nn.Sequential(Shift(in_place), *parts).eval(), given, name, **settings) for in_place in (True, False)
+    )
+    assert torch.equal(given, inputs)
+    torch.testing.assert_close(found.scores, expected.scores)
+
+
+@pytest.mark.parametrize("name", [name for name in SETTINGS if name not in ("attention_rollout", "layer_activation")])
+def test_a_target_drawn_anew_at_each_call_is_refused(name, inputs):
+    with pytest.raises(TargetError):
+        attribute(build(name), inputs, name, target="random_sign_logits", **SETTINGS[name])
+
+
+@pytest.mark.parametrize("kind", [torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("name", ["smooth_grad", "integrated_gradients", "expected_gradients"])
+def test_half_precision_adds_up_many_passes_alike_alone_and_in_a_batch(name, kind):
+    """Every gradient is 1; a sum of ones in half precision stops growing at 256, or 2,048."""
+    ones = torch.ones(256, 4, dtype=kind)
+    settings = {"steps": 3000} if name == "integrated_gradients" else {"samples": 3000}
+    if name == "expected_gradients":
+        settings["references"] = torch.zeros(1, 4, dtype=kind)
+    model = lambda x: torch.stack([x.sum(dim=1), -x.sum(dim=1)], dim=1)  # noqa: E731
+    for rows in (1, 256):
+        scores = attribute(model, ones[:rows], name, target=0, **settings).scores
+        assert scores.dtype == kind
+        torch.testing.assert_close(scores[0], ones[0], rtol=0.01, atol=0)

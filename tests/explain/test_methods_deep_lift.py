@@ -134,3 +134,45 @@ def test_a_softmax_inside_is_refused_because_it_mixes_rows(inputs):
 def test_a_tolerance_is_a_share(net, inputs, tolerance):
     with pytest.raises(SettingError, match="`tolerance` must be a share"):
         deep_lift(net, inputs, tolerance=tolerance)
+
+
+@pytest.mark.parametrize("bend", [nn.GELU, nn.SiLU])
+def test_many_scores_do_not_hide_a_gap(bend):
+    """The gap beside the sum of 784 magnitudes is small, and larger than the difference that is shared out."""
+    torch.manual_seed(0)
+    rows = torch.rand(8, 784)
+    refused = 0
+    for seed in range(5):
+        torch.manual_seed(seed)
+        net = nn.Sequential(nn.Linear(784, 64), bend(), nn.Linear(64, 10))
+        for row in rows:
+            try:
+                deep_lift(net, row[None], 0)
+            except LayerError:
+                refused += 1
+    assert refused == 40
+
+
+@pytest.mark.parametrize("bend", [nn.ReLU, nn.Tanh, nn.Softplus, nn.ELU, nn.Sigmoid, nn.LeakyReLU])
+@pytest.mark.parametrize("kind", [torch.float32, torch.bfloat16])
+def test_rounding_in_a_deep_model_is_no_gap(bend, kind):
+    torch.manual_seed(0)
+    layers = [layer for _ in range(12) for layer in (nn.Linear(64, 64), bend())]
+    net = nn.Sequential(nn.Linear(784, 64), bend(), *layers, nn.Linear(64, 10)).to(kind)
+    assert deep_lift(net, torch.rand(16, 784).to(kind), 0).scores.shape == (16, 784)
+
+
+def test_what_is_done_around_the_module_is_not_missed():
+    """The module alone is taken apart; here its inputs are scaled first."""
+
+    class Scaled:
+        def __init__(self, module):
+            self.module = module
+
+        def __call__(self, x):
+            return self.module(x / 255)
+
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Linear(6, 9), nn.ReLU(), nn.Linear(9, 4))
+    with pytest.raises(LayerError, match="or `forward` does more than its module"):
+        deep_lift(Scaled(net), 255 * torch.rand(3, 6), 0)

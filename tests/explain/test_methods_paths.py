@@ -1,10 +1,13 @@
+import tracemalloc
+
+import numpy as np
 import pytest
 import torch
 from torch import nn
 
 from explain.attribution import Attribution
 from explain.errors import GraphError, SettingError, ShapeError
-from explain.methods.paths import completeness_gap, expected_gradients, integrated_gradients
+from explain.methods.paths import _quadrature, completeness_gap, expected_gradients, integrated_gradients
 
 
 @pytest.fixture
@@ -161,3 +164,23 @@ def test_references_are_rows_like_the_inputs(net, inputs, shape):
 def test_a_model_without_a_gradient_is_refused(inputs):
     with pytest.raises(GraphError, match="depend on the inputs through autograd"):
         integrated_gradients(lambda x: x.flatten(1).round().detach(), inputs)
+
+
+@pytest.mark.parametrize("steps", [1, 2, 3, 10, 51, 300])
+def test_gauss_legendre_points_are_those_of_numpy(steps):
+    points, weights = _quadrature("gauss_legendre", steps)
+    expected = np.polynomial.legendre.leggauss(steps)
+    np.testing.assert_allclose(2 * points.numpy() - 1, expected[0], rtol=0, atol=1e-14)
+    np.testing.assert_allclose(2 * weights.numpy(), expected[1], rtol=1e-10, atol=1e-15)
+
+
+def test_the_points_of_a_long_path_take_memory_for_themselves_alone():
+    tracemalloc.start()
+    points, weights = _quadrature("gauss_legendre", 4001)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 20 * points.nbytes
+    assert (points.diff() > 0).all()
+    assert points[2000].item() == pytest.approx(0.5, abs=1e-15)
+    # Exact for polynomials of up to twice as many degrees.
+    assert (weights * points**6000).sum().item() == pytest.approx(1 / 6001, rel=1e-9)

@@ -126,3 +126,11 @@ def test_an_image_has_about_seven_patches_a_side():
 def test_settings_that_mean_nothing_are_refused(net, images, method, settings, error, message):
     with pytest.raises(error, match=message):
         method(net, images, **settings)
+
+
+@pytest.mark.parametrize("event", [(1, 8, 128), (1, 2, 64), (1, 64, 2), (3, 4, 32, 32)])
+def test_the_window_of_an_elongated_row_is_no_longer_than_its_sides(event):
+    row = torch.rand(1, *event)
+    scores = occlusion(lambda x: x.flatten(1)[:, :2], row, 0).scores
+    assert scores.shape == row.shape
+    assert scores[0].flatten()[0] > 0
