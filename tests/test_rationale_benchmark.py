@@ -3,6 +3,7 @@
 import json
 import math
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -151,3 +152,29 @@ def test_the_short_fine_tune_is_looked_at_after_every_step(digits):
     assert len(found["curve"]) == 3
     assert found["below_start"] <= 3
     assert "| default |" in short.as_markdown([{"recipe": "default", "seed": 0, **found}])
+
+
+def test_the_figures_in_the_readme_are_means_of_the_records():
+    records = list(table_command.results_kept())
+    named = {"decoy MNIST": "decoy-mnist", "decoy Fashion-MNIST": "decoy-fashion", "iris-cancer": "iris-cancer",
+             "toy colours, corners": "toy-corners", "toy colours, top": "toy-top"}  # fmt: skip
+    text = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
+    head = "| accuracy where the shortcut lies | plain | RRR |"
+    lines = text[text.index(head) :].split("\n\n")[0].splitlines()[2:]
+    assert len(lines) == 7
+    for line in lines:
+        label, *figures = (part.strip() for part in line.strip("|").split("|"))
+        (data,) = (value for name, value in named.items() if label.startswith(name))
+        net = "cnn" if "CNN" in label else "mlp"
+
+        def mean(method, figure, data=data, net=net):
+            found = [r[figure] for r in records if (r["data"], r["net"], r["method"]) == (data, net, method)]
+            return sum(found) / len(found)
+
+        methods = {r["method"] for r in records if (r["data"], r["net"]) == (data, net)}
+        best = max(mean(method, "decoy_test") for method in methods)
+        expected = [mean("plain", "decoy_test"), mean("rrr", "decoy_test"), mean("rrr", "worst_class"), best]
+        assert [figure.split(",")[0] for figure in figures[:4]] == [cell([value], 3) for value in expected]
+    both = [r["clean_test"] for r in records if (r["data"], r["method"]) == ("toy-both", "rrr")]
+    told = f"{sum(both) / 5:.2f} ± {torch.tensor(both).std():.2f}".replace("0.", ".")
+    assert told in text
