@@ -270,16 +270,15 @@ def test_a_target_drawn_anew_at_each_call_is_refused(name, inputs):
         attribute(build(name), inputs, name, target="random_sign_logits", **SETTINGS[name])
 
 
-@pytest.mark.parametrize("kind", [torch.bfloat16, torch.float16])
 @pytest.mark.parametrize("name", ["smooth_grad", "integrated_gradients", "expected_gradients"])
-def test_half_precision_adds_up_many_passes_alike_alone_and_in_a_batch(name, kind):
-    """Every gradient is 1; a sum of ones in half precision stops growing at 256, or 2,048."""
-    ones = torch.ones(256, 4, dtype=kind)
-    settings = {"steps": 3000} if name == "integrated_gradients" else {"samples": 3000}
+def test_half_precision_adds_up_many_passes_alike_alone_and_in_a_batch(name):
+    """Every gradient is 1; a sum of ones in bfloat16 stops growing at 256."""
+    ones = torch.ones(256, 4, dtype=torch.bfloat16)
+    settings = {"steps": 600} if name == "integrated_gradients" else {"samples": 600}
     if name == "expected_gradients":
-        settings["references"] = torch.zeros(1, 4, dtype=kind)
+        settings["references"] = torch.zeros(1, 4, dtype=torch.bfloat16)
     model = lambda x: torch.stack([x.sum(dim=1), -x.sum(dim=1)], dim=1)  # noqa: E731
     for rows in (1, 256):
         scores = attribute(model, ones[:rows], name, target=0, **settings).scores
-        assert scores.dtype == kind
+        assert scores.dtype == torch.bfloat16
         torch.testing.assert_close(scores[0], ones[0], rtol=0.01, atol=0)
