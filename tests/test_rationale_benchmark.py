@@ -103,6 +103,8 @@ def test_the_choice_climbs_to_the_best_weight_and_prefers_the_larger_of_equals()
     assert best == 30
     assert len(scores) < 12
     assert choose(1.0, 10.0, lambda weight: 0.9 if weight <= 3 else math.nan)[0] == 3
+    # Of 48 rows, one right or wrong decides nothing.
+    assert choose(1.0, 10.0, lambda weight: (46 if weight < 0.05 else 45 if weight < 50 else 40) / 48, 48)[0] == 10
     assert choose(1.0, 3.0, lambda weight: -weight)[0] == min(choose(1.0, 3.0, lambda weight: -weight)[1])
 
 
@@ -123,16 +125,21 @@ def test_two_writers_lose_nothing(tmp_path):
     assert two.find(name="c") is None
 
 
-def test_half_a_mark_is_its_lower_half_and_a_misplaced_one_lies_at_the_opposite_border(digits):
-    mask = digits.train.rationale.irrelevant[:50]
+def test_half_a_mark_is_its_later_half_and_a_misplaced_one_a_box_that_no_swatch_touches(digits):
+    mask = digits.train.rationale.irrelevant
     half, wrong = typology.halved(mask), typology.misplaced(mask)
-    for whole, lower, mirrored in zip(mask, half, wrong, strict=True):
+    assert (half.flatten(1).sum(dim=1) == 8).all()
+    assert (wrong.flatten(1).sum(dim=1) == 16).all()
+    assert not (mask.any(dim=0) & wrong.any(dim=0)).any()
+    for whole, lower, box in zip(mask[:50], half[:50], wrong[:50], strict=True):
         lines = whole.any(dim=1).nonzero().flatten().tolist()
         assert lower.any(dim=1).nonzero().flatten().tolist() == lines[2:]
-        assert mirrored.any(dim=1).nonzero().flatten().tolist() == [27 - line for line in reversed(lines)]
-        assert lower.sum() == 8
-        assert mirrored.sum() == 16
-        assert not (whole & mirrored).any()
+        assert box.any(dim=1).nonzero().flatten().tolist() == ([26, 27] if lines[0] == 0 else [0, 1])
+        assert box.any(dim=0).nonzero().flatten().tolist() == list(range(10, 18))
+    said = typology.told(digits.train, "half", seed=0).rationale
+    ink = digits.train.rationale.relevant
+    assert ((ink.flatten(1).sum(dim=1) + 1) // 2 == said.relevant.flatten(1).sum(dim=1)).all()
+    assert not (said.relevant & ~ink).any()
 
 
 def test_few_masks_are_as_many_as_asked(digits):

@@ -16,16 +16,15 @@ import torch
 
 from workbench.errors import RunError
 
-from .methods import METHODS, SCHEDULES
+from .methods import METHODS, SCHEDULES, SEEDS, planned_epochs
 from .results import RESULTS, Results
-from .runs import fitted, judge, settings_of, step_cost
+from .runs import JUDGED, cost, fitted, judge, settings_of
 from .table import as_markdown
 from .tasks import ROOT, TASKS, task
-from .tuning import settings_kept
+from .tuning import needs_weight, weight_of
 
 __all__ = ["cells", "main", "measure", "results_kept"]
 
-SEEDS = {0: 5, 1: 5, 2: 5, 3: 3}
 KEY = ("data", "net", "method", "seed")
 
 
@@ -43,6 +42,8 @@ def cells() -> Iterator[dict[str, Any]]:
                 # The large net is for the typology's rows; see typology.py.
                 if net == "conv5" or net not in method.nets or (method.images and not pictures):
                     continue
+                if data in method.without:
+                    continue
                 if seed < SEEDS[method.tier]:
                     yield {"data": data, "net": net, "method": method.name, "seed": seed}
 
@@ -56,7 +57,8 @@ def measure(
     settings = settings_of(data, net, method, weight, one, len(one.train), seed=seed, epochs=epochs)
     record = {
         "data": data, "net": net, "method": method, "seed": seed, "weight": weight,
-        "steps": settings.steps, "batch_size": settings.batch_size, "lr": settings.lr,
+        "epochs": epochs or planned_epochs(data, net, method),
+        "steps": settings.steps, "batch_size": settings.batch_size, "lr": settings.lr, "judged": JUDGED,
     }  # fmt: skip
     try:
         model = fitted(data, net, method, weight, one, one.train, seed=seed, epochs=epochs)
@@ -64,7 +66,7 @@ def measure(
         return {**record, "failed": str(error).split(".")[0], "seconds": round(time.process_time() - begin, 1)}
     trained = time.process_time() - begin
     figures = judge(model, one, seed).as_dict()
-    return {**record, **figures, "step_cost": round(step_cost(one, net, settings), 2), "seconds": round(trained, 1)}
+    return {**record, **figures, "step_cost": round(cost(method, one, net, settings), 2), "seconds": round(trained, 1)}
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -82,22 +84,27 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--table", action="store_true", help="print what is on record, and measure nothing")
     asked = parser.parse_args(arguments)
     torch.set_num_threads(1)  # such nets are too small for two
-    results, chosen = results_kept(asked.results), settings_kept()
+    results = results_kept(asked.results)
     mine, shards = (int(number) for number in asked.shard.split("/"))
     wanted = [
         cell for cell in cells()
         if all(not getattr(asked, name) or cell[name] in getattr(asked, name) for name in KEY)
     ]  # fmt: skip
-    missing = [cell for cell in wanted if asked.fresh or not results.find(**cell)]
+    todo = []
+    for cell in wanted:
+        if (weight := weight_of(**cell)) is None and needs_weight(cell["method"]):
+            print(f"{cell}: no weight chosen yet; run python -m benchmarks.rationales.tuning", file=sys.stderr)
+            continue
+        # What was measured with other settings, or judged otherwise, is measured again.
+        epochs = asked.epochs or planned_epochs(cell["data"], cell["net"], cell["method"])
+        made = {"weight": weight, "judged": JUDGED, "epochs": epochs}
+        found = results.find(**cell)
+        if asked.fresh or found is None or any(found.get(name) != value for name, value in made.items()):
+            todo.append((cell, weight))
+    if asked.table and todo:
+        print(f"{len(todo)} cells are missing, or of other settings or older code.", file=sys.stderr)
     begin = time.perf_counter()
-    for cell in () if asked.table else missing[mine - 1 :: shards]:
-        weight, method = None, METHODS[cell["method"]]
-        if method.start is not None or method.like is not None:
-            found = chosen.find(data=cell["data"], net=cell["net"], method=method.like or method.name)
-            if found is None:
-                print(f"{cell}: no weight chosen yet; run python -m benchmarks.rationales.tuning", file=sys.stderr)
-                continue
-            weight = found["weight"]
+    for cell, weight in () if asked.table else todo[mine - 1 :: shards]:
         record = measure(**cell, weight=weight, root=asked.root, epochs=asked.epochs)
         results.keep(record)
         shown = record.get("failed") or f"decoy {record['decoy_test']:.4f}, cost {record['step_cost']}"

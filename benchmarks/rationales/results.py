@@ -40,7 +40,7 @@ class Results:
     def find(self, **fields: Any) -> dict[str, Any] | None:
         """Return the record of these fields, or None."""
         for record in self:
-            if all(record[name] == value for name, value in fields.items()):
+            if all(record.get(name) == value for name, value in fields.items()):
                 return dict(record)
         return None
 
@@ -49,14 +49,14 @@ class Results:
         self.path.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(f"{self.path}.lock"):
             content = self._read()
-            same = [{name: kept[name] for name in self.key} for kept in content["records"]]
-            place = {name: record[name] for name in self.key}
+            same = [{name: kept.get(name) for name in self.key} for kept in content["records"]]
+            place = {name: record.get(name) for name in self.key}
             stamped = {**record, "when": datetime.now(UTC).isoformat(timespec="seconds")}
             if place in same:
                 content["records"][same.index(place)] = stamped
             else:
                 content["records"].append(stamped)
-            content["records"].sort(key=lambda kept: [str(kept[name]).zfill(3) for name in self.key])
+            content["records"].sort(key=lambda kept: [str(kept.get(name)).zfill(3) for name in self.key])
             content["versions"] = versions()
             draft = self.path.with_suffix(f".{os.getpid()}")
             draft.write_text(_as_lines(content))

@@ -18,7 +18,7 @@ from explain import (
     swap_sensitivity,
     worst_class_accuracy,
 )
-from explain.concepts import concept_direction
+from explain.concepts import Concept, concept_direction
 from explain.losses import RightReasonsConcept
 from explain.measures import wrong_reason
 from explain.procedures import masktune_inputs
@@ -30,8 +30,10 @@ from workbench.training import train
 from .methods import BATCH, MAPS, METHODS, schedule
 from .tasks import Rows, Task, build
 
-__all__ = ["Judged", "accuracy", "fitted", "judge", "settings_of", "step_cost"]
+__all__ = ["JUDGED", "Judged", "accuracy", "cost", "fitted", "judge", "settings_of", "step_cost"]
 
+# Raised when a change of the code changes figures: records of an older number are measured again.
+JUDGED = 2
 SWATCHES = 2000  # rows with and without a swatch that a concept's direction is found by
 
 
@@ -44,7 +46,7 @@ class Judged:
     clean_test, decoy_test, worst_class : float
         Accuracy without the shortcut, where it lies, and there of the worst class.
     wr : float
-        Wrong reasons, in per cent, by the input gradient where the shortcut lies.
+        Wrong reasons, in per cent, by the positive part of the input gradient where the shortcut lies.
     mass_on_mask : float
         Share of that gradient's magnitude on what must not matter.
     swap_sensitivity : float
@@ -77,12 +79,13 @@ def accuracy(model: Classifier, rows: Rows) -> float:
 
 def judge(model: Classifier, task: Task, seed: int) -> Judged:
     """Judge a model on the tests of a task."""
-    lying = task.decoy_test
+    lying, swapped = task.decoy_test, task.swapped
     assert lying.rationale.irrelevant is not None
+    assert swapped.rationale.irrelevant is not None
     mask = lying.rationale.irrelevant
     with model.evaluating():
         slopes = torch.cat([input_gradient(model, part).scores for part in lying.inputs.split(2000)])
-        flips = swap_sensitivity(model, lying.inputs, mask, lying.inputs, seed=seed)
+        flips = swap_sensitivity(model, swapped.inputs, swapped.rationale.irrelevant, swapped.inputs, seed=seed)
     return Judged(
         clean_test=accuracy(model, task.clean_test),
         decoy_test=accuracy(model, lying),
@@ -133,30 +136,59 @@ def _without_concept(
     model: Classifier, rows: Rows, settings: TrainingSettings, net: str, weight: float | None
 ) -> Classifier:
     """Project the swatch out of the last map; or, with a weight, train the head not to answer to it for an epoch."""
-    some = rows.take(torch.arange(min(SWATCHES, len(rows))).numpy())
-    assert some.rationale.irrelevant is not None
-    without = torch.where(some.rationale.irrelevant[:, None], 0.0, some.inputs)
-    concept = concept_direction(model.module, MAPS[net][-1], some.inputs, without)
+    concept = _swatch(model, rows, net)
     if weight is None:
         return model.with_module(project_out(model.module, concept))
-    for name, part in model.module.named_children():
-        part.requires_grad_(name in ("hidden", "head"))
+    _train_head_alone(model)
     epoch = max(1, len(rows) // settings.batch_size)
     loss = RightReasonsConcept.of(concept, weight)
     last = replace(settings, steps=epoch, lr=settings.lr / 4, loss=loss)
     return train(model, rows.draw, len(rows), last, progress=False).model
 
 
-def step_cost(task: Task, net: str, settings: TrainingSettings, repeats: int = 15) -> float:
+def _swatch(model: Classifier, rows: Rows, net: str) -> Concept:
+    """Find the swatch's direction in the last map."""
+    some = rows.take(torch.arange(min(SWATCHES, len(rows))).numpy())
+    assert some.rationale.irrelevant is not None
+    without = torch.where(some.rationale.irrelevant[:, None], 0.0, some.inputs)
+    return concept_direction(model.module, MAPS[net][-1], some.inputs, without)
+
+
+def _train_head_alone(model: Classifier) -> None:
+    for name, part in model.module.named_children():
+        part.requires_grad_(name in ("hidden", "head"))
+
+
+def cost(method: str, task: Task, net: str, settings: TrainingSettings) -> float:
+    """Return the cost of a method's own steps, relative to plain ones; of those that have none, 1."""
+    if method in ("masktune", "p-clarc"):
+        return 1.0
+    if method != "rr-clarc":
+        return step_cost(task, net, settings)
+    start = Classifier(build(net, task, 0), [str(number) for number in range(task.classes)])
+    loss = RightReasonsConcept.of(_swatch(start, task.train, net), 1.0)
+    return step_cost(task, net, replace(settings, loss=loss), head_alone=True)
+
+
+def step_cost(
+    task: Task, net: str, settings: TrainingSettings, repeats: int = 15, *, head_alone: bool = False
+) -> float:  # fmt: skip
     """Return the cost of a step by these settings, relative to a plain one: medians of alternating steps."""
-    model = Classifier(build(net, task, 0), [str(number) for number in range(task.classes)])
+    plain, own = (Classifier(build(net, task, 0), [str(number) for number in range(task.classes)]) for _ in range(2))
+    if head_alone:
+        _train_head_alone(own)
     rows = torch.arange(min(BATCH, len(task.train)))
     batch, said = Batch(task.train.inputs[rows], task.train.labels[rows]), task.train.rationale.take(rows)
-    weights = list(model.module.parameters())
-    optimizer = torch.optim.AdamW(weights, lr=1e-4)
+    optimizers = {
+        model: torch.optim.AdamW([w for w in model.module.parameters() if w.requires_grad], lr=1e-4)
+        for model in (plain, own)
+    }
     drawn = torch.Generator().manual_seed(0)
 
     def step(told: TrainingSettings | None) -> float:
+        model = plain if told is None else own
+        optimizer = optimizers[model]
+        weights = optimizer.param_groups[0]["params"]
         begin = time.process_time()
         run, penalty = batch, torch.zeros(())
         if told is not None and told.counterexamples is not None:

@@ -75,6 +75,8 @@ class Task:
         The same parted, copies of one original together, to choose settings by: train on `kept`, look at `held`.
     clean_test, decoy_test : Rows
         The same rows without the shortcut, and with one that lies.
+    swapped : Rows
+        Those whose regions are swapped among each other to see whether predictions flip.
     answerable : bool
         False where all that tells the classes must not matter: who obeys is at chance, on the clean test too.
     """
@@ -87,6 +89,7 @@ class Task:
     held: NDArray[np.int64]
     clean_test: Rows
     decoy_test: Rows
+    swapped: Rows
     answerable: bool = True
 
 
@@ -118,7 +121,7 @@ def _decoyed(name: str, seed: int, root: Path) -> Task:
     train, source, tests = _decoy_rows(name, str(root))
     kept, held = hold_out(source, 0.1, seed=0)
     nets = ("mlp", "cnn") if name == "decoy-digits" else ("mlp", "cnn", "conv5")
-    return Task(name, 10, nets, train, kept, held, **tests)
+    return Task(name, 10, nets, train, kept, held, **tests, swapped=tests["decoy_test"])
 
 
 @lru_cache(maxsize=1)
@@ -159,11 +162,12 @@ def _toy_colours(name: str, seed: int, root: Path) -> Task:
     kept, held = hold_out(np.arange(half), 0.1, seed=0)
     test = rows.take(np.arange(half, len(panel)))
     train, answerable = rows.take(np.arange(half)), name != "toy-both"
-    return Task(name, 2, ("mlp",), train, kept, held, test, test.refilled(0), answerable)
+    lying = test.refilled(0)
+    return Task(name, 2, ("mlp",), train, kept, held, test, lying, lying, answerable)
 
 
 def _iris_cancer(name: str, seed: int, root: Path) -> Task:
-    """Return iris-cancer; "clean" is the test with the iris, "decoy" the one without."""
+    """Return iris-cancer; "clean" is the test with the iris, "decoy" the one without, which swaps cannot change."""
     panel = wb.datasets.iris_cancer(seed)
     splits = {}
     for split in ("train", "test", "zeroed_test"):
@@ -171,8 +175,9 @@ def _iris_cancer(name: str, seed: int, root: Path) -> Task:
         iris = torch.from_numpy(np.array(some["iris"].to_numpy()))
         inputs = some["features"].to_torch()
         splits[split] = Rows(inputs, some["label"].codes().to_torch().long(), Rationale(iris, ~iris))
-    kept, held = hold_out(np.arange(len(splits["train"])), 0.25, seed=0)
-    return Task(name, 2, ("mlp",), splits["train"], kept, held, splits["test"], splits["zeroed_test"])
+    train, test = splits["train"], splits["test"]
+    kept, held = hold_out(np.arange(len(train)), 0.25, seed=0)
+    return Task(name, 2, ("mlp",), train, kept, held, test, splits["zeroed_test"], swapped=test)
 
 
 TASKS: dict[str, Callable[[str, int, Path], Task]] = {
