@@ -14,6 +14,7 @@ from pathlib import Path
 import torch
 
 from .methods import METHODS
+from .results import RESULTS, Results
 from .runs import settings_of, step_cost
 from .tasks import ROOT, task
 from .tuning import settings_kept
@@ -30,8 +31,10 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--net", default="conv5", choices=("mlp", "cnn", "conv5"))
     parser.add_argument("--repeats", type=int, default=25)
     parser.add_argument("--root", type=Path, default=ROOT, help="folder with mnist/ and fashion_mnist/")
+    parser.add_argument("--results", type=Path, default=RESULTS, help="folder of the records")
     asked = parser.parse_args(arguments)
     torch.set_num_threads(1)
+    results = Results(asked.results / "costs.json", ("net", "method"), "python -m benchmarks.rationales.costs")
     one, chosen = task("decoy-fashion", 0, asked.root), settings_kept()
     print("| method | step, relative to plain | at most |\n| --- | --- | --- |")
     for name, method in METHODS.items():
@@ -43,6 +46,7 @@ def main(arguments: list[str] | None = None) -> int:
         weight = method.start if known is None else known["weight"]
         settings = settings_of("decoy-fashion", asked.net, name, weight, one, len(one.train), seed=0)
         cost = step_cost(one, asked.net, settings, asked.repeats)
+        results.keep({"net": asked.net, "method": name, "weight": weight, "step_cost": round(cost, 3)})
         print(f"| {name} | {cost:.2f} | {GOALS.get(name, '')} |", flush=True)
     return 0
 
