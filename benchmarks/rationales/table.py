@@ -52,6 +52,11 @@ def cell(values: Sequence[float], digits: int) -> str:
     return text.replace("0.", ".") if digits == 3 else text
 
 
+def _span(weights: Sequence[float]) -> str:
+    """Write the weights of all seeds: one, the least and the greatest, or none."""
+    return "–".join(f"{weight:g}" for weight in sorted({min(weights), max(weights)})) if weights else ""
+
+
 def as_markdown(records: Sequence[dict[str, Any]]) -> str:
     """Return the tables of all records, in the order of the methods."""
     tables = []
@@ -64,10 +69,11 @@ def as_markdown(records: Sequence[dict[str, Any]]) -> str:
                 continue
             figures = [cell([r[name] for r in there], digits) for name, _, digits in COLUMNS]
             diverged = f" ({len(found) - len(there)} diverged)" if len(there) < len(found) else ""
-            weight, longer = found[0]["weight"], METHODS[method].longer.get(net)
+            weights = [r["weight"] for r in found if r["weight"] is not None]
+            longer = METHODS[method].longer.get(net)
             named = f"{method} ({SCHEDULES[data, net][0] * longer:g} epochs)" if longer else method
             lines.append([
-                named, "" if weight is None else f"{weight:g}", *figures, f"{len(there)}{diverged}",
+                named, _span(weights), *figures, f"{len(there)}{diverged}",
                 PUBLISHED.get((data, net, method), ""),
             ])  # fmt: skip
         if lines:

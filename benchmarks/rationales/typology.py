@@ -4,6 +4,9 @@ Friedrich et al. (Nature Machine Intelligence 5, 2023) ask of each method, on de
 channels: what if feedback marks half of the shortcut, or a wrong place; if it comes after plain training; if only
 some rows have it. They train for 50 epochs, we for at most 10, as the table says. Their figures are beside ours.
 
+In 3 epochs the plain net is not fooled yet: .99 where the swatch lies, and .99 without one. (In 10 epochs of Adam at a
+constant 1e-3: .96 and .89.) Such a table tells which methods bad feedback harms, not which it lets rescue a model.
+
 half        the later half of what is marked, in reading order: the swatch's lower two lines, of the ink about the same
 misplaced   a box of 2 × 8 in the middle of the opposite border, top for bottom, where no row has its swatch
 switch-on   plain training first, then as long again with the method
