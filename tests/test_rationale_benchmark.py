@@ -13,7 +13,7 @@ from benchmarks.rationales import __main__ as table_command
 from benchmarks.rationales import short, typology
 from benchmarks.rationales.methods import METHODS, SCHEDULES
 from benchmarks.rationales.results import Results
-from benchmarks.rationales.runs import fitted, judge, settings_of, step_cost
+from benchmarks.rationales.runs import cost, fitted, judge, settings_of, step_cost
 from benchmarks.rationales.table import as_markdown, cell
 from benchmarks.rationales.tasks import TASKS, task
 from benchmarks.rationales.tuning import choose, score
@@ -63,6 +63,23 @@ def test_a_second_run_measures_nothing_again_and_prints_the_same_table(tmp_path,
     assert "### iris-cancer, MLP 50-30" in first
 
 
+def test_a_cell_of_other_settings_or_older_code_is_measured_again(tmp_path, capsys, monkeypatch):
+    asked = ["--data", "iris-cancer", "--method", "plain", "--seed", "0", "--results", str(tmp_path)]
+
+    def measured(*more):
+        table_command.main([*asked, *more])
+        return "iris-cancer mlp plain 0:" in capsys.readouterr().err
+
+    assert measured("--epochs", "5")
+    assert not measured("--epochs", "5")
+    assert measured("--epochs", "6")
+    monkeypatch.setattr(table_command, "JUDGED", table_command.JUDGED + 1)
+    table_command.main([*asked, "--epochs", "6", "--table"])
+    assert "1 cells are missing, or of other settings or older code" in capsys.readouterr().err
+    assert measured("--epochs", "6")
+    assert len(list(table_command.results_kept(tmp_path))) == 1
+
+
 def test_every_cell_of_the_table_makes_sense():
     cells = list(table_command.cells())
     assert len({tuple(cell.values()) for cell in cells}) == len(cells)
@@ -75,6 +92,12 @@ def test_every_cell_of_the_table_makes_sense():
 def test_a_step_with_a_penalty_costs_more_than_a_plain_one(digits):
     settings = settings_of("decoy-digits", "cnn", "rrr", 0.02, digits, 1000, seed=0)
     assert step_cost(digits, "cnn", settings, repeats=3) > 1.3
+
+
+def test_the_cost_of_a_method_is_that_of_its_own_steps(digits):
+    settings = settings_of("decoy-digits", "cnn", "masktune", None, digits, 1000, seed=0)
+    assert cost("masktune", digits, "cnn", settings) == 1
+    assert 0.1 < cost("rr-clarc", digits, "cnn", settings) < 3
 
 
 def test_settings_are_chosen_on_training_rows_whose_swatch_lies(digits, monkeypatch):

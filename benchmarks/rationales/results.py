@@ -33,6 +33,7 @@ class Results:
 
     def __init__(self, path: Path, key: tuple[str, ...], command: str) -> None:
         self.path, self.key, self.command = path, key, command
+        self._last: tuple[tuple[int, int], dict[str, Any]] | None = None
 
     def __iter__(self) -> Any:
         return iter(self._read()["records"])
@@ -65,8 +66,12 @@ class Results:
     def _read(self) -> dict[str, Any]:
         if not self.path.exists():
             return {"command": self.command, "versions": versions(), "records": []}
-        found: dict[str, Any] = json.loads(self.path.read_text())
-        return found
+        state = self.path.stat()
+        stamp = state.st_mtime_ns, state.st_ino  # each writer replaces the file by one of its own
+        if self._last is None or self._last[0] != stamp:
+            self._last = stamp, json.loads(self.path.read_text())
+        content = self._last[1]
+        return {**content, "records": list(content["records"])}
 
 
 def _as_lines(content: dict[str, Any]) -> str:

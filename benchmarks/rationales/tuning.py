@@ -20,6 +20,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -57,6 +58,7 @@ FARTHEST = {10.0: 1e3, 3.0: 30.0}  # from the first guess, up and down, by the f
 EQUAL = 0.001
 
 
+@lru_cache(maxsize=1)
 def settings_kept() -> Results:
     """Return the file of the settings chosen."""
     return Results(
