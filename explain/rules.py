@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeAlias, TypeVar
 from weakref import WeakKeyDictionary
 
@@ -119,7 +119,10 @@ def propagate(module: nn.Module, state: StateT, rules: Rules, *, what: str = "th
             layer = at_path(module, node.target) if node.op == "call_module" else None
             values[node] = _call(node, layer, args, kwargs, type(state), rules, what)
             if in_place(node, layer):
-                check_unshared(node, module, what)
+                # Once for each graph: the module is walked at every step of a training.
+                if node not in trace.unshared:
+                    check_unshared(node, module, what)
+                    trace.unshared.add(node)
                 values[node.args[0]] = values[node]
     raise LayerError(f"{type(module).__name__} must return one tensor for {what}; it returns nothing.")
 
@@ -241,11 +244,12 @@ def _call(
 
 @dataclass(frozen=True)
 class _Trace:
-    """The graph of a module, and tensors in it that its code made itself."""
+    """The graph of a module, tensors in it that its code made itself, and calls in place that proved harmless."""
 
     structure: tuple[Any, ...]
     graph: fx.Graph
     constants: dict[str, Tensor]
+    unshared: set[fx.Node] = field(default_factory=set)
 
 
 _TRACES: WeakKeyDictionary[nn.Module, dict[frozenset[type], _Trace]] = WeakKeyDictionary()
