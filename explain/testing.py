@@ -268,7 +268,7 @@ class LossTests:
             assert _state(noisy) == before
         assert failures, "the model was never run to its end"
 
-    def on(self, noisy: _Noisy) -> RationaleLoss:
+    def on(self, model: nn.Module) -> RationaleLoss:
         """Return the loss for a net that is wrapped: its layers are called ``net.…`` there."""
         changes: dict[str, str | tuple[str, ...]] = {}
         for field in ("layer", "layers"):
@@ -303,6 +303,17 @@ class LossTests:
             assert (run.logits is not None) == (shares and self.loss.shares)
         for apart, together in zip(*found, strict=True):
             torch.testing.assert_close(together, apart)
+
+    def test_a_model_that_begins_in_place_changes_no_input(
+        self, net: nn.Module, batch: Batch, rationale: Rationale
+    ) -> None:
+        inputs = batch.inputs - 0.5 if batch.inputs.is_floating_point() else batch.inputs
+        expected = self.value(_Begins(net, inplace=False), Batch(inputs, batch.labels), rationale, self.on(net))
+        batch = Batch(inputs.clone(), batch.labels)
+        model = _Begins(net, inplace=True)
+        _, run = shared_pass(model, batch, rationale, self.on(net))
+        torch.testing.assert_close(self.value(model, run, rationale, self.on(net)), expected)
+        assert torch.equal(batch.inputs, inputs)
 
     def test_it_adds_up_and_scales(self, net: nn.Module, batch: Batch, rationale: Rationale) -> None:
         alone = self.value(net, batch, rationale).detach()
@@ -358,6 +369,20 @@ class _Noisy(nn.Module):
     def forward(self, inputs: Tensor) -> Tensor:
         """Map inputs to logits."""
         logits: Tensor = self.broken(self.drop(self.norm(self.net(inputs))))
+        return logits
+
+
+class _Begins(nn.Module):
+    """A net after a layer that may write into what it is given."""
+
+    def __init__(self, net: nn.Module, *, inplace: bool) -> None:
+        super().__init__()
+        self.begin = nn.ReLU(inplace=inplace)
+        self.net = net
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """Map inputs to logits."""
+        logits: Tensor = self.net(self.begin(inputs))
         return logits
 
 

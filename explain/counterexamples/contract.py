@@ -55,7 +55,7 @@ class Refill(ABC):
         batch : Batch
             Rows and labels; not changed.
         rationale : Rationale
-            Of which the irrelevant mask is read.
+            Of which the irrelevant mask is read; on any device.
         generator : torch.Generator
             On the CPU; what is random is drawn from it.
 
@@ -71,7 +71,8 @@ class Refill(ABC):
         """
         if rationale.irrelevant is None:
             return batch
-        return Batch(self.refill(batch, rationale.irrelevant, generator), batch.labels)
+        irrelevant = rationale.irrelevant.to(batch.inputs.device)
+        return Batch(self.refill(batch, irrelevant, generator), batch.labels)
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ from ..batch import Batch, Logits, Rationale
 from ..concepts import Concept, features_last
 from ..errors import SettingError, ShapeError
 from ..methods.gradients import gradient_of
+from ..scaling import by_largest
 from ..target import Target, target_values
 from .contract import RationaleLoss, Weight
 from .sharing import ask
@@ -153,12 +154,13 @@ class RightReasonsConcept(RationaleLoss):
                 f"Layer {self.layer!r} must have {len(self.direction)} features, as many as the direction has; "
                 f"its activation has shape {tuple(activation.shape)}."
             )
+        if self.norm == "cosine":
+            # No factor changes a cosine, and the squares of small gradients vanish.
+            gradient = by_largest(gradient.flatten(0, -2), differentiable=False).view_as(gradient)
         along = (gradient * gradient.new_tensor(self.direction)).sum(dim=-1).reshape(len(batch), -1)
         if self.norm == "l2":
             return along.square().mean(dim=1)
         if self.norm == "cosine":
-            # Clamped under the root: a gradient that vanishes has no part along anything, and no infinite slope.
-            least = max(1e-24, torch.finfo(gradient.dtype).tiny)
-            size = gradient.square().sum(dim=-1).clamp(min=least).sqrt()
-            along = along / size.reshape(len(batch), -1)
+            # The largest feature is one, unless all are zero: those have no part along anything, and no infinite slope.
+            along = along / gradient.square().sum(dim=-1).clamp(min=0.5).sqrt().reshape(len(batch), -1)
         return along.abs().mean(dim=1)

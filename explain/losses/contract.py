@@ -19,6 +19,11 @@ __all__ = ["RationaleLoss", "Weight", "WeightedSum"]
 
 Weight: TypeAlias = float | Literal["auto"]
 
+UNSETTLED = (
+    "A loss of weight 'auto' has no weight to scale yet; settle it first with `balanced`, whose `share` says how large "
+    "the penalty is to be beside the task loss."
+)
+
 
 @dataclass(frozen=True)
 class RationaleLoss(ABC):
@@ -193,10 +198,7 @@ class RationaleLoss(ABC):
 
     def __mul__(self, factor: float) -> RationaleLoss:
         if self.weight == "auto":
-            raise SettingError(
-                "A loss of weight 'auto' has no weight to scale yet; settle it first with `balanced`, whose "
-                "`share` says how large the penalty is to be beside the task loss."
-            )
+            raise SettingError(UNSETTLED)
         return replace(self, weight=factor * self.weight)
 
     __rmul__ = __mul__
@@ -216,14 +218,14 @@ class WeightedSum(RationaleLoss):
     Attributes
     ----------
     weight : float
-        Factor of the whole. Parts may have the weight "auto", the sum may not.
+        Factor of the whole; one while a part has still to be settled.
     losses : tuple of RationaleLoss
-        What is added up. Nested sums are written out.
+        What is added up. Nested sums are written out. Parts may have the weight "auto", the sum may not.
 
     Raises
     ------
     SettingError
-        If there is none, or the weight of the sum is "auto".
+        If there is none, if the weight of the sum is "auto", or if it is not one and that of a part is "auto".
 
     Examples
     --------
@@ -246,6 +248,15 @@ class WeightedSum(RationaleLoss):
             raise SettingError("A sum of losses must have at least one; got none.")
         if self.weight == "auto":
             raise SettingError("The weight of a sum must be a number; got 'auto'. Give it to the parts instead.")
+        if self.weight != 1 and not self.settled:
+            raise SettingError(UNSETTLED)
+        # Frozen for everyone else. Each part is averaged over its own rows, which a sum within would hide.
+        object.__setattr__(self, "losses", tuple(part for loss in self.losses for part in loss.parts()))
+
+    @property
+    def needs(self) -> tuple[str, ...]:  # type: ignore[override]
+        """Every mask that one of the parts reads."""
+        return tuple(dict.fromkeys(name for loss in self.losses for name in loss.needs))
 
     def annotated(self, rationale: Rationale) -> Tensor:
         """Say which rows any of the losses has something to say about."""

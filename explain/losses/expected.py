@@ -125,7 +125,7 @@ class ExpectedGradientPrior(RationaleLoss):
         alpha = draws[..., 1].to(inputs).reshape(rows, self.samples, *[1] * len(event))
         difference = inputs[:, None] - references
         points = (references + alpha * difference).flatten(0, 1).requires_grad_()
-        values = target_values(forward(points), self.target, batch.labels.repeat_interleave(self.samples))
+        values = target_values(forward(points.clone()), self.target, batch.labels.repeat_interleave(self.samples))
         slopes = gradient_of(values, points, create_graph=True)
         expected = (difference * slopes.reshape(difference.shape)).mean(dim=1)
         blamed = torch.where(mask, expected, 0.0).flatten(1)

@@ -201,7 +201,7 @@ def balanced(
 def _logits(forward: Logits, batch: Batch) -> Tensor:
     """Ask the model, held still, for logits that carry no gradient."""
     with held_still(forward), torch.no_grad():
-        logits = forward(batch.inputs)
+        logits = forward(batch.inputs.clone())  # what a model does first may be in place
     check_logits(logits)
     return logits
 

@@ -93,7 +93,7 @@ class AverageRobust(RationaleLoss):
         if self.noise == "uniform":
             noise = self.epsilon * (2 * torch.rand_like(inputs) - 1)
         else:
-            noise = self.epsilon * torch.randn_like(inputs)
+            noise = self.epsilon * _normal_like(inputs)
         # The box around all that the noise may reach, so that both cut alike.
         lower, upper = marked_box(inputs, mask, math.inf, self.clip)
         return cross_entropy(forward(torch.where(mask, inputs + noise, inputs).clamp(lower, upper)), batch.labels)
@@ -179,7 +179,7 @@ class AdversarialRobust(RationaleLoss):
         worst = torch.lerp(lower, upper, torch.rand_like(lower)) if self.random_start else batch.inputs
         for _ in range(self.steps):
             worst = worst.detach().requires_grad_()
-            gradient = gradient_of(cross_entropy(forward(worst), batch.labels), worst, create_graph=False)
+            gradient = gradient_of(cross_entropy(forward(worst.clone()), batch.labels), worst, create_graph=False)
             # Clamped to the box, where elements without a mark have no room.
             worst = (worst.detach() + length * gradient.sign()).clamp(lower, upper)
         return cross_entropy(forward(worst.detach()), batch.labels)
@@ -259,6 +259,17 @@ class IntervalRobust(RationaleLoss):
 def cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
     """Compute the task loss of each row, in nats; labels that are no classes are refused, not left out."""
     return target_values(logits, "cross_entropy", labels)
+
+
+def _normal_like(inputs: Tensor) -> Tensor:
+    """Draw normal numbers of the shape of the inputs, those of a row the same whatever rows follow it.
+
+    torch fills memory in blocks of 16 numbers, and the last block anew where it is not full: each row
+    draws full ones, and leaves what it does not need.
+    """
+    elements = inputs[0].numel()
+    drawn = torch.randn(len(inputs), -(-elements // 16) * 16, dtype=inputs.dtype, device=inputs.device)
+    return drawn[:, :elements].reshape(inputs.shape)
 
 
 def checked_region(epsilon: float, clip: Clip) -> None:

@@ -170,7 +170,8 @@ class SampledRightReasons(RationaleLoss):
 
         def gradient_at(points: Tensor) -> Tensor:
             points = points.detach().requires_grad_()
-            return gradient_of(cross_entropy(forward(points), batch.labels), points, create_graph=True)
+            # A copy: what a model does first may be in place, as on no leaf.
+            return gradient_of(cross_entropy(forward(points.clone()), batch.labels), points, create_graph=True)
 
         middle = gradient_at(inputs)
         greatest = torch.zeros_like(inputs)

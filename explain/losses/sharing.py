@@ -72,13 +72,13 @@ def shared_pass(
     parts = [] if loss is None else [part for part in loss.parts() if part.shares]
     everywhere = any(bool(part.annotated_rows(batch, rationale).all()) for part in parts)
     if not everywhere or not torch.is_grad_enabled() or _differs_in_training(forward):
-        logits = forward(batch.inputs)
+        logits = forward(batch.inputs.clone())  # what a model does first may be in place
         check_logits(logits)
         return logits, batch
     inputs = batch.inputs.detach()
     if inputs.is_floating_point():
         inputs = inputs.requires_grad_()
-    given = inputs.clone()  # what a model does first may be in place
+    given = inputs.clone()
     names = tuple(dict.fromkeys(name for part in parts for name in part.layer_names))
     with twice_differentiable(forward):
         logits, layers = with_layers(forward, given, names) if names else (forward(given), {})

@@ -141,6 +141,14 @@ def test_integers_are_refused_where_the_refill_is_not_an_integer(counterexample)
         counterexample(Batch(torch.ones(1, 3, dtype=torch.int64), torch.tensor([0])), said, seeded())
 
 
+@pytest.mark.parametrize("refill", [Constant(0.5), Grey(), Noise(), Mean(), Blur(1.0)], ids=repr)
+def test_masks_may_lie_on_another_device_than_the_inputs(refill):
+    # The meta device has shapes and no numbers: it is another device on every machine.
+    batch = Batch(torch.zeros(2, 1, 4, 4, device="meta"), torch.tensor([0, 1], device="meta"))
+    said = Rationale(irrelevant=torch.ones(2, 4, 4, dtype=torch.bool))
+    assert refill(batch, said, torch.Generator()).inputs.device.type == "meta"
+
+
 def test_the_donor_of_another_class_has_another_label_and_where_possible_the_same_region():
     inputs, mask = corners(12)
     labels = torch.tensor([0, 0, 0, 0, 1, 1, 1, 1, 2, 2, 2, 2])

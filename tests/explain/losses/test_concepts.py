@@ -145,6 +145,20 @@ def test_a_gradient_that_vanishes_has_no_cosine_and_a_finite_slope():
     assert net[1].weight.grad.isfinite().all()
 
 
+@pytest.mark.parametrize("size", [1e-28, 1e-15, 1.0, 1e15])
+def test_a_cosine_is_that_of_the_direction_whatever_the_size_of_the_gradient(size):
+    net = nn.Sequential(nn.Identity(), nn.Linear(2, 1, bias=False))
+    net[1].weight.data = size * torch.tensor([[3.0, 4.0]])
+    loss = RightReasonsConcept(1.0, "0", (1.0, 0.0), target="max_logit", norm="cosine")
+    said = Rationale(irrelevant=torch.ones(1, 2, dtype=torch.bool))
+    penalty = loss(net, Batch(torch.ones(1, 2), torch.tensor([0])), said)
+    torch.testing.assert_close(penalty.detach(), torch.tensor([0.6]))
+    torch.autograd.backward(penalty.sum())
+    # Of w0 / |w|: w1² / |w|³ and −w0 w1 / |w|³.
+    slopes = torch.tensor([[16 / 125, -12 / 125]], dtype=torch.float64) / size
+    torch.testing.assert_close(net[1].weight.grad.double(), slopes, rtol=1e-4, atol=0.0)
+
+
 def test_a_direction_of_another_layer_is_refused():
     net = nn.Sequential(nn.Identity(), nn.Linear(2, 2))
     said = Rationale(irrelevant=torch.ones(1, 2, dtype=torch.bool))

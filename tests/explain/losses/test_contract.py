@@ -177,7 +177,23 @@ def test_masks_of_other_rows_are_refused(rows, net, batch):
 def test_a_sum_has_a_number_for_weight_and_its_parts_may_have_auto():
     with pytest.raises(SettingError, match="weight of a sum must be a number"):
         WeightedSum(weight="auto", losses=(RightReasons(),))
-    assert not (RightReasons("auto") + RightReasons()).settled
+    both = RightReasons("auto") + RightReasons()
+    assert not both.settled
+    for scale in (lambda: 0.5 * both, lambda: WeightedSum(weight=0.5, losses=both.losses)):
+        with pytest.raises(SettingError, match="settle it first"):
+            scale()
+
+
+def test_a_sum_within_a_sum_is_written_out_and_reads_what_its_parts_read(net, batch):
+    inner = WeightedSum(weight=2.0, losses=(RightReasons(1.0), Hint(0.5, layer="2")))
+    nested = WeightedSum(weight=3.0, losses=(inner, Energy(1.0)))
+    assert nested.losses == (RightReasons(2.0), Hint(1.0, layer="2"), Energy(1.0))
+    assert nested.needs == ("irrelevant", "relevant")
+    assert (Hint(layer="2") + Energy()).needs == ("relevant",)
+    half = MARKED & (torch.arange(6) < 3)[:, None, None]
+    said = Rationale(irrelevant=half, relevant=~MARKED)
+    written = RightReasons(6.0) + Hint(3.0, layer="2") + Energy(3.0)
+    torch.testing.assert_close(mean_penalty(nested, net, batch, said), mean_penalty(written, net, batch, said))
 
 
 def test_a_sum_without_parts_is_refused():
@@ -230,7 +246,7 @@ def test_each_part_is_averaged_over_its_own_rows(net, batch):
 
 
 def test_a_fresh_model_is_no_measure_for_the_sum_of_log_probabilities(net, batch):
-    both = WeightedSum(weight=2.0, losses=(Hint(layer="2"), RightReasons("auto")))
+    both = Hint(layer="2") + RightReasons("auto")
     for loss in (RightReasons("auto"), RightReasons("auto", norm="l1"), both):
         with pytest.warns(UnbalancedWarning, match=r"hardly apart.*random_sign_logits"):
             balanced(loss, net, batch, SAID)

@@ -56,6 +56,21 @@ class TestAverageRobustWithGaussianNoiseAndARange(LossTests):
         return cross_entropy(net(torch.tensor(noisy, dtype=torch.float64).view(1, *EVENT))[0].detach(), label)
 
 
+@pytest.mark.parametrize("noise", ["gaussian", "uniform"])
+def test_the_noise_of_a_row_does_not_depend_on_the_rows_after_it(noise):
+    inputs, labels = torch.zeros(6, 10), torch.zeros(6, dtype=torch.long)
+    marked = torch.ones(6, 10, dtype=torch.bool)
+    found = []
+    for rows in (6, 3, 1):
+        torch.manual_seed(0)
+        batch, said = Batch(inputs[:rows], labels[:rows]), Rationale(marked[:rows])
+        found.append(AverageRobust(noise=noise)(lambda x: x, batch, said).detach())
+    whole, half, one = found
+    assert torch.equal(half, whole[:3])
+    assert torch.equal(one, whole[:1])
+    assert len(whole.unique()) == 6
+
+
 class TestAdversarialRobust(LossTests):
     loss = AdversarialRobust(weight=0.7, epsilon=0.3, steps=3, step=0.15, random_start=False)
 
