@@ -89,7 +89,7 @@ class Records:
         draft.replace(self.path)
 
 
-def versions() -> dict[str, str]:
-    """Return the versions of Python and of the packages that the figures depend on."""
-    found = {name: importlib.metadata.version(name) for name in _PACKAGES}
+def versions(*more: str) -> dict[str, str]:
+    """Return the versions of Python and of the packages that the figures depend on, with `more` of them."""
+    found = {name: importlib.metadata.version(name) for name in (*_PACKAGES, *more)}
     return {"python": sys.version.split()[0], **found, "machine": f"{platform.machine()}, {os.cpu_count()} cores"}

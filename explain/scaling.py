@@ -11,8 +11,8 @@ def by_largest(maps: Tensor, *, differentiable: bool = True) -> Tensor:
 
     A confident model has gradients of log-probabilities down to the smallest numbers there are, of which the
     quotient overflows, and one such row would make the gradient of a whole batch NaN. A row whose largest
-    magnitude is in the lowest fifth of the exponents (float32: below 5e-31; float16: below 4e-4) is taken for zeros: it becomes
-    zeros, without a gradient.
+    magnitude is in the lowest fifth of the exponents (float32: below 5e-31; float16: below 4e-4) is taken for
+    zeros: it becomes zeros, without a gradient.
 
     Parameters
     ----------

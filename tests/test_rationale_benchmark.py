@@ -77,7 +77,19 @@ def test_a_cell_of_other_settings_or_older_code_is_measured_again(tmp_path, caps
     table_command.main([*asked, "--epochs", "6", "--table"])
     assert "1 cells are missing, or of other settings or older code" in capsys.readouterr().err
     assert measured("--epochs", "6")
-    assert len(list(table_command.results_kept(tmp_path))) == 1
+    monkeypatch.setitem(table_command.SCHEDULES, ("iris-cancer", "mlp"), (60, 0.5))
+    table_command.main([*asked, "--epochs", "6", "--table"])
+    assert "1 cells are missing, or of other settings or older code" in capsys.readouterr().err
+
+
+def test_a_trial_of_other_epochs_replaces_nothing_and_is_shown_apart(tmp_path, capsys):
+    asked = ["--data", "iris-cancer", "--method", "plain", "--seed", "0", "--results", str(tmp_path)]
+    table_command.main([*asked, "--epochs", "5"])
+    table_command.main([*asked, "--epochs", "6"])
+    records = list(table_command.results_kept(tmp_path))
+    assert [record["epochs"] for record in records] == [5, 6]
+    assert table_command.of_the_table(records) == []
+    assert table_command.of_the_table(records, 6) == records[1:]
 
 
 def test_every_cell_of_the_table_makes_sense():
@@ -185,7 +197,7 @@ def test_the_short_fine_tune_is_looked_at_after_every_step(digits):
 
 
 def test_the_figures_in_the_readme_are_means_of_the_records():
-    records = list(table_command.results_kept())
+    records = table_command.of_the_table(table_command.results_kept())
     named = {"decoy MNIST": "decoy-mnist", "decoy Fashion-MNIST": "decoy-fashion",
              "toy colours, corners": "toy-corners", "toy colours, top": "toy-top"}  # fmt: skip
     text = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")

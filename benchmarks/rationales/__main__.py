@@ -8,7 +8,7 @@ from __future__ import annotations
 import argparse
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -23,14 +23,20 @@ from .table import as_markdown
 from .tasks import ROOT, TASKS, task
 from .tuning import needs_weight, weight_of
 
-__all__ = ["cells", "main", "measure", "results_kept"]
+__all__ = ["cells", "main", "measure", "of_the_table", "results_kept"]
 
 KEY = ("data", "net", "method", "seed")
 
 
 def results_kept(folder: Path = RESULTS) -> Results:
     """Return the file of the table's records."""
-    return Results(folder / "rationales.json", KEY, "python -m benchmarks.rationales")
+    # A trial of fewer epochs stands beside what was measured at length, and replaces nothing.
+    return Results(folder / "rationales.json", (*KEY, "epochs"), "python -m benchmarks.rationales")
+
+
+def of_the_table(records: Iterable[dict[str, Any]], epochs: float | None = None) -> list[dict[str, Any]]:
+    """Choose the records of the table's own number of epochs, or of the one asked for."""
+    return [r for r in records if r["epochs"] == (epochs or planned_epochs(r["data"], r["net"], r["method"]))]
 
 
 def cells() -> Iterator[dict[str, Any]]:
@@ -79,7 +85,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--root", type=Path, default=ROOT, help="folder with mnist/ and fashion_mnist/")
     parser.add_argument("--results", type=Path, default=RESULTS, help="folder of the records")
     parser.add_argument("--shard", default="1/1", metavar="I/N", help="measure every N-th of the missing cells")
-    parser.add_argument("--epochs", type=float, help="other than the table's: to see that it runs")
+    parser.add_argument("--epochs", type=float, help="other than the table's: kept and shown apart from it")
     parser.add_argument("--fresh", action="store_true", help="measure again what is on record")
     parser.add_argument("--table", action="store_true", help="print what is on record, and measure nothing")
     asked = parser.parse_args(arguments)
@@ -97,8 +103,8 @@ def main(arguments: list[str] | None = None) -> int:
             continue
         # What was measured with other settings, or judged otherwise, is measured again.
         epochs = asked.epochs or planned_epochs(cell["data"], cell["net"], cell["method"])
-        made = {"weight": weight, "judged": JUDGED, "epochs": epochs}
-        found = results.find(**cell)
+        made = {"weight": weight, "judged": JUDGED, "lr": SCHEDULES[cell["data"], cell["net"]][1]}
+        found = results.find(**cell, epochs=epochs)
         if asked.fresh or found is None or any(found.get(name) != value for name, value in made.items()):
             todo.append((cell, weight))
     if asked.table and todo:
@@ -109,8 +115,9 @@ def main(arguments: list[str] | None = None) -> int:
         results.keep(record)
         shown = record.get("failed") or f"decoy {record['decoy_test']:.4f}, cost {record['step_cost']}"
         print(f"{' '.join(map(str, cell.values()))}: {shown} [{record['seconds']} s]", file=sys.stderr, flush=True)
-    print(as_markdown(list(results)))
-    total = sum(record["seconds"] for record in results)
+    shown = of_the_table(results, asked.epochs)
+    print(as_markdown(shown))
+    total = sum(record["seconds"] for record in shown)
     print(f"\nTime: {time.perf_counter() - begin:.0f} s now; {total / 3600:.2f} CPU hours of training for all records.")
     return 0
 

@@ -16,6 +16,8 @@ from benchmarks.records import versions
 __all__ = ["RESULTS", "Results"]
 
 RESULTS = Path(__file__).parents[1] / "results"
+# Beside those of every benchmark: where data and attributions are from.
+LIBRARIES = ("captum", "scikit-learn")
 
 
 class Results:
@@ -58,14 +60,14 @@ class Results:
             else:
                 content["records"].append(stamped)
             content["records"].sort(key=lambda kept: [str(kept.get(name)).zfill(3) for name in self.key])
-            content["versions"] = versions()
+            content["versions"] = versions(*LIBRARIES)
             draft = self.path.with_suffix(f".{os.getpid()}")
             draft.write_text(_as_lines(content))
             draft.replace(self.path)
 
     def _read(self) -> dict[str, Any]:
         if not self.path.exists():
-            return {"command": self.command, "versions": versions(), "records": []}
+            return {"command": self.command, "versions": versions(*LIBRARIES), "records": []}
         state = self.path.stat()
         stamp = state.st_mtime_ns, state.st_ino  # each writer replaces the file by one of its own
         if self._last is None or self._last[0] != stamp:

@@ -143,7 +143,9 @@ def main(arguments: list[str] | None = None) -> int:
     asked = parser.parse_args(arguments)
     torch.set_num_threads(1)
     results = Results(
-        asked.results / "typology.json", ("protocol", "method", "seed"), "python -m benchmarks.rationales.typology"
+        asked.results / "typology.json",
+        ("protocol", "method", "seed", "epochs"),
+        "python -m benchmarks.rationales.typology",
     )
     chosen = settings_kept()
     for seed in () if asked.table else asked.seed or range(3):
