@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Protocol, TypeAlias, runtime_checkable
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from .errors import KindError, ShapeError
 from .masks import check_bool, check_tensor
@@ -48,6 +48,8 @@ class Batch:
         `shared_pass`.
     layers : mapping of str to Tensor
         Activations of that pass, by name.
+    ran : torch.nn.Module or None
+        Whose pass that was, where it is known.
 
     Raises
     ------
@@ -66,6 +68,7 @@ class Batch:
     labels: Tensor
     logits: Tensor | None = None
     layers: Mapping[str, Tensor] = field(default_factory=dict)
+    ran: nn.Module | None = None
 
     def __post_init__(self) -> None:
         check_tensor(self.inputs, "inputs")
@@ -87,6 +90,10 @@ class Batch:
     def take(self, rows: Tensor) -> "Batch":
         """Take some rows, by number or by a boolean mask; detached from any graph, and so without logits."""
         return Batch(self.inputs.detach()[rows], self.labels[rows])
+
+    def to(self, device: torch.device | str) -> "Batch":
+        """Move inputs and labels to a device; what a model said of them elsewhere is left behind."""
+        return Batch(self.inputs.to(device), self.labels.to(device))
 
 
 @dataclass(frozen=True, eq=False)
@@ -175,7 +182,8 @@ def check_given(batch: object, rationale: object) -> None:
 
 
 def check_float(inputs: Tensor) -> None:
-    """Raise KindError unless `inputs` can carry a gradient."""
+    """Raise KindError unless `inputs` are a tensor that can carry a gradient."""
+    check_tensor(inputs, "inputs")
     if not inputs.is_floating_point():
         raise KindError(
             f"`inputs` must be floating point to have a gradient; got {inputs.dtype}. "

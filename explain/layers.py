@@ -282,7 +282,9 @@ def _run(
             given: Tensor = activation
             if torch.is_grad_enabled() and given.is_floating_point() and not given.requires_grad:
                 # Of frozen weights on token ids, say: what follows can still be differentiated by it.
-                given = given.detach().requires_grad_()
+                kept[name] = given.detach().requires_grad_()
+                # The model goes on with a copy, because nothing is written in place into a leaf.
+                return kept[name].clone()
             kept[name] = given
             if copies:
                 return given.clone()

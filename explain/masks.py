@@ -119,7 +119,8 @@ def mask_on_layer(mask: Tensor, activation: Tensor, inputs: Tensor | None = None
     ==========================  =========================  =========================================
 
     Shapes alone do not tell all: where a sequence is as long as a layer has channels, tokens are taken. With
-    its channel axis, (batch, 1, length), a mask is never taken for tokens. Without `inputs`, a mask with three
+    its channel axis, (batch, 1, length), a mask is never taken for tokens; one of (batch, c, length) that may as well
+    be (batch, tokens, features) is refused. Without `inputs`, a mask with three
     axes is of images where they are square, else of signals.
 
     Parameters
@@ -163,6 +164,8 @@ def mask_on_layer(mask: Tensor, activation: Tensor, inputs: Tensor | None = None
         else:
             # Two axes of one length are an image; of two lengths, channels of a signal.
             image = mask.ndim == 4 or (mask.ndim == 3 and 1 < mask.shape[1] == mask.shape[2])
+        if activation.ndim == 3 and not image:
+            _check_signal(mask, full, inputs)
         grid = _patches(mask.shape[-2:], full[1]) if image and activation.ndim == 3 else None
         if grid is not None:
             flat = mask.any(dim=1) if mask.ndim == 4 else mask
@@ -177,6 +180,21 @@ def mask_on_layer(mask: Tensor, activation: Tensor, inputs: Tensor | None = None
         f"No rule lays a mask of shape {tuple(mask.shape)} on an activation of shape {tuple(full)}. Choose a layer "
         "that keeps the places of the input (a convolution, a sequence of tokens), or give a mask of its shape."
     )
+
+
+def _check_signal(mask: Tensor, full: torch.Size, inputs: Tensor | None) -> None:
+    """Raise ShapeError where what would be taken for a signal may as well be tokens."""
+    if inputs is not None and inputs.ndim == 2 and not inputs.is_floating_point():
+        raise ShapeError(
+            f"A mask of tokens, shape {tuple(mask.shape)}, lies on an activation with as many tokens; got shape "
+            f"{tuple(full)}. Choose a layer that keeps the tokens, or give a mask of its shape."
+        )
+    if mask.ndim == 3 and mask.shape[1] == full[1] and mask.shape[1] > 1:
+        raise ShapeError(
+            f"A mask of shape {tuple(mask.shape)} on an activation of shape {tuple(full)} may mark tokens or places of "
+            "a signal. Give `mask.any(dim=2)`, (batch, tokens), for tokens, or `mask.any(dim=1, keepdim=True)`, "
+            "(batch, 1, length), for a signal."
+        )
 
 
 def _patches(image: Sequence[int], tokens: int) -> tuple[int, int] | None:

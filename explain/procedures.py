@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from .attribution import Attribution, scores_of
 from .batch import Batch, Logits, Rationale
 from .counterexamples import Constant, Counterexample
 from .errors import SettingError, ShapeError
@@ -19,7 +20,11 @@ BLACK = Constant(0.0)
 
 
 def own_top_region(
-    scores: Tensor, *, cutoff: float | None = None, share: float | None = None, deviations: float | None = None
+    scores: Tensor | Attribution,
+    *,
+    cutoff: float | None = None,
+    share: float | None = None,
+    deviations: float | None = None,
 ) -> Tensor:
     """Mark where an explanation says that the model looks, by one of three rules on the magnitude of its scores.
 
@@ -33,8 +38,8 @@ def own_top_region(
 
     Parameters
     ----------
-    scores : Tensor, shape (batch, *event), float
-        An attribution.
+    scores : Attribution or Tensor, shape (batch, *event), float
+        What was attributed.
     cutoff, share, deviations : float
         Exactly one of them: in [0, 1), in (0, 1], or any.
 
@@ -75,6 +80,7 @@ def own_top_region(
         raise SettingError(f"`cutoff` must be a share of the largest magnitude, in [0, 1); got {cutoff}.")
     if share is not None and not 0 < share <= 1:
         raise SettingError(f"`share` must be a share of the elements, in (0, 1]; got {share}.")
+    scores = scores_of(scores)
     if scores.ndim < 2:
         raise ShapeError(f"`scores` must have shape (batch, *event); got {tuple(scores.shape)}.")
     size = scores.detach().abs().flatten(1)
@@ -121,6 +127,7 @@ def find_another_explanation(
     rounds: int = 3,
     cutoff: float = 0.67,
     target: Target = "max_log_probability",
+    labels: Tensor | None = None,
     batch_size: int = 256,
 ) -> Iterator[Round]:
     """Train model after model, each forbidden to look where those before it looked.
@@ -145,6 +152,8 @@ def find_another_explanation(
     target : str, int or callable
         What is explained. Only proportions within a row count, so that the log-probability marks what
         the probability of [1]_ does.
+    labels : Tensor or None, shape (rows,), int64
+        For targets that need them.
     batch_size : int
         Rows per pass when explaining.
 
@@ -184,7 +193,7 @@ def find_another_explanation(
         raise SettingError(f"`rounds` must be at least 1; got {rounds}.")
     if not 0 <= cutoff < 1:
         raise SettingError(f"`cutoff` must be a share of the largest magnitude, in [0, 1); got {cutoff}.")
-    return _rounds(train, inputs, accurate or (lambda model: True), rounds, cutoff, target, batch_size)
+    return _rounds(train, inputs, accurate or (lambda model: True), rounds, cutoff, target, labels, batch_size)
 
 
 def _rounds(
@@ -194,17 +203,19 @@ def _rounds(
     rounds: int,
     cutoff: float,
     target: Target,
+    labels: Tensor | None,
     batch_size: int,
 ) -> Iterator[Round]:
     """Yield the rounds; apart, so that wrong settings are refused at the call and not at the first round."""
     forbidden: Tensor | None = None
     for number in range(rounds):
         model = train(None if forbidden is None else Rationale(irrelevant=forbidden))
-        scores = _explained(model, inputs, None, "input_gradient", target, batch_size, {})
+        scores = _explained(model, inputs, labels, "input_gradient", target, batch_size, {})
         region = own_top_region(scores, cutoff=cutoff)
         yield Round(number, model, region, forbidden)
         union = region if forbidden is None else forbidden | region
-        if (forbidden is not None and torch.equal(union, forbidden)) or not accurate(model):
+        before = torch.zeros_like(union) if forbidden is None else forbidden
+        if torch.equal(union, before) or not accurate(model):
             return
         forbidden = union
 

@@ -104,8 +104,10 @@ class Projected(nn.Module):
                 f"The layer must give {len(self.direction)} features, as many as the direction has; got shape "
                 f"{tuple(activation.shape)}."
             )
-        away = ((features - self.mean) * self.direction).sum(dim=-1, keepdim=True)
-        return (features - away * self.direction).movedim(-1, axis)
+        # The model may have been moved or made half as precise since the concept was found.
+        mean, direction = self.mean.to(features), self.direction.to(features)
+        away = ((features - mean) * direction).sum(dim=-1, keepdim=True)
+        return (features - away * direction).movedim(-1, axis)
 
 
 def _must_run(projected: nn.Module, given: tuple[Any, ...], activation: Tensor) -> None:

@@ -1,12 +1,14 @@
 """Which scalar of a model's output is explained, one per row."""
 
 from collections.abc import Callable
+from numbers import Integral
 from typing import TypeAlias
 
 import torch
 from torch import Tensor
 
 from .errors import KindError, ShapeError, TargetError
+from .masks import check_tensor
 
 __all__ = ["Target", "check_logits", "check_target", "class_numbers", "target_name", "target_values"]
 
@@ -90,12 +92,14 @@ def target_values(logits: Tensor, target: Target, labels: Tensor | None = None) 
     check_target(target)
     if callable(target):
         values = target(logits)
+        check_tensor(values, "what a target function returns")
         if tuple(values.shape) != (len(logits),):
             raise ShapeError(
                 f"A target function must return one value per row, shape ({len(logits)},); got {tuple(values.shape)}."
             )
         return values
     # A bool is an int in Python, but never meant as a class.
+    target = plain_target(target)
     if isinstance(target, int) and not isinstance(target, bool):
         if not 0 <= target < logits.shape[1]:
             raise TargetError(f"The class to explain must lie in [0, {logits.shape[1]}); got {target}.")
@@ -103,9 +107,9 @@ def target_values(logits: Tensor, target: Target, labels: Tensor | None = None) 
     if target in BY_SOFTMAX:
         check_logits(logits, softmax=True)
     if target == "max_logit":
-        return logits.amax(dim=1)
+        return _largest(logits)
     if target == "max_log_probability":
-        return torch.log_softmax(logits, dim=1).amax(dim=1)
+        return _largest(torch.log_softmax(logits, dim=1))
     if target == "log_probabilities":
         return torch.log_softmax(logits, dim=1).sum(dim=1)
     if target == "random_sign_logits":
@@ -120,6 +124,19 @@ def target_values(logits: Tensor, target: Target, labels: Tensor | None = None) 
     raise TargetError(
         f"`target` must be a class number, a function of the logits, or one of {', '.join(NAMES)}; got {target!r}."
     )
+
+
+def plain_target(target: Target) -> Target:
+    """Make a whole number of numpy's, say, a class number of Python's."""
+    given: object = target
+    if isinstance(given, bool):
+        return target
+    return int(given) if isinstance(given, Integral) else target
+
+
+def _largest(scores: Tensor) -> Tensor:
+    """Take the score of the class predicted: of several alike the first, where a maximum would blame them all."""
+    return scores.gather(1, scores.argmax(dim=1, keepdim=True)).squeeze(1)
 
 
 def class_numbers(labels: Tensor, logits: Tensor) -> Tensor:

@@ -7,10 +7,20 @@ from typing import Protocol
 import torch
 from torch import Generator, Tensor
 
-from ..batch import Batch, Rationale
-from ..errors import SettingError
+from ..batch import Batch, Rationale, check_given
+from ..errors import KindError, SettingError
 
 __all__ = ["Added", "Counterexample", "Refill"]
+
+
+def check_asked(batch: object, rationale: object, generator: object) -> None:
+    """Raise KindError unless these are a batch, a rationale and a generator."""
+    check_given(batch, rationale)
+    if not isinstance(generator, Generator):
+        raise KindError(
+            "`generator` must be a torch.Generator: `torch.Generator().manual_seed(0)`; got "
+            f"{type(generator).__name__}."
+        )
 
 
 class Counterexample(Protocol):
@@ -67,8 +77,9 @@ class Refill(ABC):
         Raises
         ------
         KindError, ShapeError
-            If the mask or the inputs are not of the kind that is refilled.
+            If the mask or the inputs are not of the kind that is refilled, or one of the three is something else.
         """
+        check_asked(batch, rationale, generator)
         if rationale.irrelevant is None:
             return batch
         irrelevant = rationale.irrelevant.to(batch.inputs.device)
@@ -115,11 +126,14 @@ class Added:
     def __post_init__(self) -> None:
         if self.copies < 1:
             raise SettingError(f"`copies` must be at least 1; got {self.copies}.")
+        if isinstance(self.counterexample, type):
+            name = self.counterexample.__name__
+            raise SettingError(f"A counterexample is an instance, `{name}()`; got the class {name}.")
         if isinstance(self.counterexample, Added):
             raise SettingError("A counterexample that adds rows cannot be added again; give `copies` instead.")
 
     def __call__(self, batch: Batch, rationale: Rationale, generator: Generator) -> Batch:
-        """Return the batch followed by refilled copies of the rows that have an irrelevant mark.
+        """Return the batch followed by copies of the rows that have an irrelevant mark, or are refilled without one.
 
         Parameters
         ----------
@@ -133,14 +147,21 @@ class Added:
         Returns
         -------
         Batch
-            ``len(batch) + copies · annotated`` rows; `batch` itself if nothing is marked.
+            ``len(batch) + copies · annotated`` rows, and those that `Swap` lends a region; `batch` itself if
+            nothing is marked.
         """
+        check_asked(batch, rationale, generator)
         if rationale.irrelevant is None:
             return batch
-        (rows,) = rationale.irrelevant.flatten(1).any(dim=1).to(batch.labels.device).nonzero(as_tuple=True)
-        if len(rows) == 0:
+        marked = rationale.irrelevant.flatten(1).any(dim=1).to(batch.inputs.device)
+        if not marked.any():
             return batch
-        added = [self.counterexample(batch, rationale, generator).take(rows) for _ in range(self.copies)]
+        added = []
+        for _ in range(self.copies):
+            told = self.counterexample(batch, rationale, generator)
+            # Rows without a mark that were lent a region are refilled too.
+            changed = (told.inputs != batch.inputs).flatten(1).any(dim=1)
+            added.append(told.take(marked | changed))
         return Batch(
             torch.cat([batch.inputs, *(copy.inputs for copy in added)]),
             torch.cat([batch.labels, *(copy.labels for copy in added)]),

@@ -2,29 +2,32 @@
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Generator, Tensor
 
-from ..batch import Batch, check_float
-from ..errors import SettingError, ShapeError
+from ..batch import Batch
+from ..errors import KindError, SettingError, ShapeError
 from ..masks import expand_mask
 from .contract import Refill
 
 __all__ = ["Blur", "Constant", "Grey", "Mean", "Noise", "grey"]
 
 
-def grey(inputs: Tensor, irrelevant: Tensor, generator: Generator) -> Tensor:
-    """Refill the marked region of each row with one random constant in [0, 1).
+def grey(inputs: Tensor, irrelevant: Tensor, generator: Generator, *, low: float = 0.0, high: float = 1.0) -> Tensor:
+    """Refill the marked region of each row with one random constant.
 
     Parameters
     ----------
     inputs : Tensor, shape (batch, *event), float
-        Model inputs in [0, 1]; not changed.
+        Model inputs; not changed.
     irrelevant : Tensor, shape (batch, *event) or without the channel axis, bool
         The regions to refill.
     generator : torch.Generator
         On the CPU; draws the constants.
+    low, high : float
+        Range of the constants, without `high`: that of the inputs.
 
     Returns
     -------
@@ -44,15 +47,40 @@ def grey(inputs: Tensor, irrelevant: Tensor, generator: Generator) -> Tensor:
     >>> bool(refilled[0] == refilled[1] < 1), refilled[2:].tolist()
     (True, [2.0, 2.0])
     """
-    check_float(inputs)
+    _check_floating(inputs)
     mask = expand_mask(irrelevant, inputs)
-    constants = torch.rand(len(inputs), generator=generator).to(inputs)
+    constants = (low + (high - low) * torch.rand(len(inputs), generator=generator)).to(inputs)
     return torch.where(mask, constants.reshape(-1, *[1] * (inputs.ndim - 1)), inputs)
+
+
+def _check_range(low: float, high: float) -> None:
+    """Raise SettingError unless numbers can be drawn from a range."""
+    if not -math.inf < low < high < math.inf:
+        raise SettingError(f"`low` must be below `high`, and both finite; got {low} and {high}.")
+
+
+def _check_floating(inputs: Tensor) -> None:
+    """Raise KindError where a refill that is no whole number would be cut to one."""
+    if not inputs.is_floating_point():
+        raise KindError(
+            f"`inputs` must be floating point for this refill; got {inputs.dtype}. Convert pixels, "
+            "`inputs.float() / 255`, or take `Swap` or `Constant`, which refill any type."
+        )
 
 
 @dataclass(frozen=True)
 class Grey(Refill):
     """Counterexamples by `grey`: the region becomes one random constant per row.
+
+    Attributes
+    ----------
+    low, high : float
+        Range of the constants, without `high`: that of the inputs. Normalised pixels have another than [0, 1).
+
+    Raises
+    ------
+    SettingError
+        If they are not finite, or not ascending.
 
     Examples
     --------
@@ -63,9 +91,15 @@ class Grey(Refill):
     True
     """
 
+    low: float = 0.0
+    high: float = 1.0
+
+    def __post_init__(self) -> None:
+        _check_range(self.low, self.high)
+
     def refill(self, batch: Batch, irrelevant: Tensor, generator: Generator) -> Tensor:
         """Put a random constant in the marked regions."""
-        return grey(batch.inputs, irrelevant, generator)
+        return grey(batch.inputs, irrelevant, generator, low=self.low, high=self.high)
 
 
 @dataclass(frozen=True)
@@ -99,12 +133,11 @@ class Noise(Refill):
     high: float = 1.0
 
     def __post_init__(self) -> None:
-        if not -math.inf < self.low < self.high < math.inf:
-            raise SettingError(f"`low` must be below `high`, and both finite; got {self.low} and {self.high}.")
+        _check_range(self.low, self.high)
 
     def refill(self, batch: Batch, irrelevant: Tensor, generator: Generator) -> Tensor:
         """Put noise in the marked regions."""
-        check_float(batch.inputs)
+        _check_floating(batch.inputs)
         mask = expand_mask(irrelevant, batch.inputs)
         noise = self.low + (self.high - self.low) * torch.rand(batch.inputs.shape, generator=generator)
         return torch.where(mask, noise.to(batch.inputs), batch.inputs)
@@ -144,6 +177,10 @@ class Constant(Refill):
     value: float | tuple[float, ...] = 0.0
 
     def __post_init__(self) -> None:
+        given: Any = self.value
+        if isinstance(given, (list, Tensor)):
+            given = torch.as_tensor(given).tolist()
+            object.__setattr__(self, "value", tuple(given) if isinstance(given, list) else given)
         values = self.value if isinstance(self.value, tuple) else (self.value,)
         if not values or not all(math.isfinite(value) for value in values):
             raise SettingError(f"`value` must be finite, or a tuple of finite values; got {self.value!r}.")
@@ -184,11 +221,12 @@ class Constant(Refill):
         exact = torch.tensor(self.value, dtype=torch.float64)
         if not inputs.is_floating_point():
             exact = exact.round()
-        value = exact.to(inputs)
-        if not inputs.is_floating_point() and not torch.equal(value.cpu().double(), exact):
+        value = exact.to(inputs.dtype)
+        held = value.isfinite().all() if inputs.is_floating_point() else torch.equal(value.double(), exact)
+        if not held:
             raise SettingError(
                 f"`value` must lie in the range of the inputs, {inputs.dtype}; got {self.value!r}. Give one that does, "
-                "or make the inputs float."
+                "or make the inputs of a wider type."
             )
         if isinstance(self.value, tuple):
             if len(self.value) != inputs.shape[1]:
@@ -197,7 +235,7 @@ class Constant(Refill):
                     f"got {len(self.value)}."
                 )
             value = value.reshape(-1, *[1] * (inputs.ndim - 2))
-        return torch.where(mask, value, inputs)
+        return torch.where(mask, value.to(inputs.device), inputs)
 
 
 @dataclass(frozen=True)
@@ -218,7 +256,7 @@ class Mean(Refill):
 
     def refill(self, batch: Batch, irrelevant: Tensor, generator: Generator) -> Tensor:
         """Put the row's own mean in the marked regions."""
-        check_float(batch.inputs)
+        _check_floating(batch.inputs)
         mask = expand_mask(irrelevant, batch.inputs)
         places = tuple(range(2, mask.ndim)) or (1,)
         # Half precision would overflow in the sum over an image.
@@ -265,7 +303,7 @@ class Blur(Refill):
 
     def refill(self, batch: Batch, irrelevant: Tensor, generator: Generator) -> Tensor:
         """Blur the marked regions."""
-        check_float(batch.inputs)
+        _check_floating(batch.inputs)
         mask = expand_mask(irrelevant, batch.inputs)
         if mask.ndim < 3:
             raise ShapeError(

@@ -263,10 +263,13 @@ class TargetedActivationPenalty(RationaleLoss):
     shares: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
-        super().__post_init__()
+        given: object = self.layers
+        if isinstance(given, list):
+            object.__setattr__(self, "layers", tuple(given))
         # A bare name would be taken apart into letters.
         if not isinstance(self.layers, tuple) or not self.layers:
             raise SettingError(f"`layers` must be a tuple of at least one name; got {self.layers!r}.")
+        super().__post_init__()
 
     def penalize(self, forward: Logits, batch: Batch, rationale: Rationale) -> Tensor:
         """Sum the squares of each layer's activation over what is marked irrelevant.

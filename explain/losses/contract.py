@@ -6,14 +6,16 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import ClassVar, Literal, TypeAlias
+from numbers import Real
+from typing import Any, ClassVar, Literal, TypeAlias
 
 import torch
 from torch import Tensor
 
 from ..batch import Batch, Logits, Rationale, any_marked, check_float, check_given
-from ..errors import SettingError, ShapeError
+from ..errors import SettingError, ShapeError, TargetError
 from ..layers import held_still
+from ..target import NAMES, check_target
 
 __all__ = ["RationaleLoss", "Weight", "WeightedSum"]
 
@@ -71,10 +73,37 @@ class RationaleLoss(ABC):
     shares: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
+        self._check_names()
         if self.weight == "auto":
             return
-        if not isinstance(self.weight, (int, float)) or not 0 <= self.weight < math.inf:
-            raise SettingError(f"`weight` must be finite and not negative, or 'auto'; got {self.weight!r}.")
+        weight: object = self.weight
+        number = float(weight) if isinstance(weight, Real) else math.nan
+        if not 0 <= number < math.inf:
+            way = " Take the number out: `weight.item()`." if isinstance(weight, Tensor) else ""
+            raise SettingError(f"`weight` must be a number, finite and not negative, or 'auto'; got {weight!r}.{way}")
+        if type(weight) not in (int, float):
+            object.__setattr__(self, "weight", number)  # it was numpy's, say
+
+    def _check_names(self) -> None:
+        """Raise unless the layers, if there are any, are named, and the target is one that may be asked of all rows."""
+        for name in self.layer_names:
+            if not isinstance(name, str):
+                raise SettingError(
+                    f"A layer is given by its name, as in `module.named_modules()`; got a {type(name).__name__}."
+                )
+        target = getattr(self, "target", None)
+        if target is not None:
+            check_target(target)
+            if isinstance(target, str) and target not in NAMES:
+                raise TargetError(
+                    f"`target` must be a class number, a function of the logits, or one of {', '.join(NAMES)}; got "
+                    f"{target!r}."
+                )
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        if isinstance(cls.needs, tuple) and not set(cls.needs) <= {"irrelevant", "relevant"}:
+            raise SettingError(f"`{cls.__name__}.needs` may name 'irrelevant' and 'relevant'; got {cls.needs}.")
 
     @abstractmethod
     def penalize(self, forward: Logits, batch: Batch, rationale: Rationale) -> Tensor:
@@ -111,7 +140,7 @@ class RationaleLoss(ABC):
     def layer_names(self) -> tuple[str, ...]:
         """Names of the layers that this loss looks at: its fields `layer` and `layers`."""
         one, several = getattr(self, "layer", None), getattr(self, "layers", None)
-        return (*(() if one is None else (one,)), *(several or ()))
+        return (*(() if one is None else (one,)), *(() if several is None else several))
 
     @property
     def settled(self) -> bool:
@@ -145,7 +174,7 @@ class RationaleLoss(ABC):
             If the inputs are integers and the loss needs their gradient, or these are no `Batch` and
             `Rationale`.
         ShapeError
-            If a mask does not fit, or has not one row per example.
+            If a mask does not fit, or has not one row per example; or if a loss of one's own gives another shape.
         SettingError
             If the weight is still "auto", or all that was said is of the other kind than it needs.
         GraphError, LayerError
@@ -172,6 +201,12 @@ class RationaleLoss(ABC):
             if not (self.shares and batch.logits is not None and len(rows) == len(batch)):
                 batch, rationale = batch.take(rows), rationale.take(rows)
             values = self.penalize(forward, batch, rationale.to(batch.inputs.device))
+        if not isinstance(values, Tensor) or tuple(values.shape) != (len(batch),):
+            got = tuple(values.shape) if isinstance(values, Tensor) else f"a {type(values).__name__}"
+            raise ShapeError(
+                f"{type(self).__name__}.penalize must return one value for each of its {len(batch)} rows, shape "
+                f"({len(batch)},); got {got}. Sum or average over the elements of a row only."
+            )
         if not trains:
             values = values.detach()
         # Inputs that are integers do not say in which precision the model answers.

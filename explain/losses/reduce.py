@@ -2,6 +2,7 @@
 
 import math
 import warnings
+from collections.abc import Iterable
 from dataclasses import replace
 
 import torch
@@ -9,8 +10,8 @@ from torch import Generator, Tensor, nn
 
 from ..batch import Batch, Logits, Rationale, check_given
 from ..counterexamples.contract import Counterexample
-from ..errors import SettingError, ShapeError, UnbalancedWarning
-from ..layers import held_still
+from ..errors import KindError, SettingError, ShapeError, UnbalancedWarning
+from ..layers import held_still, module_of
 from ..target import check_logits
 from .contract import RationaleLoss, WeightedSum
 
@@ -18,6 +19,8 @@ __all__ = ["balanced", "mean_over_annotated", "mean_penalty"]
 
 # Below this task loss, in nats, a batch is fitted: with a label's probability of 0.95 on average.
 FITTED = 0.05
+# Running statistics are an average over about this many batches, by torch's default momentum.
+WARM = 10
 # From this share of the largest entropy on, a model tells its classes hardly apart.
 UNDECIDED = 0.95
 
@@ -93,6 +96,7 @@ def mean_penalty(loss: RationaleLoss, forward: Logits, batch: Batch, rationale: 
     >>> mean_penalty(RightReasons(weight=1.0), lambda x: x * torch.tensor([1.0, 0.0]), batch, marks).item()
     0.2135...
     """
+    check_loss(loss)
     means = [mean_over_annotated(part(forward, batch, rationale), part.annotated(rationale)) for part in loss.parts()]
     return torch.stack(means).sum()
 
@@ -103,7 +107,7 @@ def balanced(
     batch: Batch,
     rationale: Rationale,
     *,
-    task: float | None = None,
+    task: float | Tensor | None = None,
     share: float = 1.0,
     counterexample: Counterexample | None = None,
     generator: Generator | None = None,
@@ -122,7 +126,7 @@ def balanced(
         A first batch with annotated rows.
     rationale : Rationale
         What was said about it.
-    task : float, optional
+    task : float or Tensor, shape (), optional
         The task loss to balance against; by default the cross-entropy of this batch.
     share : float
         Penalty beside task loss; positive.
@@ -139,6 +143,8 @@ def balanced(
 
     Raises
     ------
+    KindError
+        If this is no rationale loss, or these are no `Batch` and `Rationale`.
     SettingError
         If no row is annotated, if the penalty is zero, negative or not finite there, so that no
         factor balances it, if `share` is not positive, or if both `task` and `counterexample` are given.
@@ -148,7 +154,8 @@ def balanced(
     UnbalancedWarning
         If the task loss is below 0.05: the batch is fitted, and the weight too small. Or if the target is
         the sum of log-probabilities and the model tells its C classes hardly apart, by a mean entropy
-        above 0.95 log C: that sum has no gradient at p = 1 / C, and the weight is far too large.
+        above 0.95 log C: that sum has no gradient at p = 1 / C, and the weight is far too large. Or if a batch
+        normalisation has seen fewer than ten batches: its running statistics are not yet those of the data.
 
     References
     ----------
@@ -165,6 +172,7 @@ def balanced(
     >>> mean_penalty(settled, model, batch, marks).item()
     1.0
     """
+    check_loss(loss)
     check_given(batch, rationale)
     if not share > 0:
         raise SettingError(f"`share` must be positive; got {share}.")
@@ -177,7 +185,16 @@ def balanced(
         if counterexample is not None:
             told = counterexample(batch, rationale, generator or Generator().manual_seed(0))
         task = float(nn.functional.cross_entropy(_logits(forward, told), told.labels))
+    task = float(task.detach() if isinstance(task, Tensor) else task)
     settled = _settled(loss, forward, batch, rationale, share * task)
+    if cold := _cold_statistics(forward):
+        warnings.warn(
+            f"A weight 'auto' was settled on a model whose normalisation {cold!r} has seen next to no batch: in "
+            "evaluation mode, which a penalty is measured in, its gradients are not yet those of training, and the "
+            "weight may be wrong by orders of magnitude. Settle it after some ten plain steps, or give a number.",
+            UnbalancedWarning,
+            stacklevel=2,
+        )
     if task < FITTED:
         warnings.warn(
             f"A weight 'auto' was settled against a task loss of {task:.4g}, which is next to none: this batch is "
@@ -206,6 +223,30 @@ def _logits(forward: Logits, batch: Batch) -> Tensor:
     return logits
 
 
+def check_loss(loss: object) -> None:
+    """Raise KindError unless this is a rationale loss: losses are called on a model, these functions on a loss."""
+    if not isinstance(loss, RationaleLoss):
+        raise KindError(
+            f"`loss` must be a rationale loss, the first argument: RightReasons(), say; got {type(loss).__name__}."
+        )
+
+
+def _cold_statistics(forward: Logits) -> str | None:
+    """Name a batch normalisation whose running statistics are hardly those of any data; None without one."""
+    module = module_of(forward)
+    parts: Iterable[tuple[str, nn.Module]] = () if module is None else module.named_modules()
+    for name, part in parts:
+        if not isinstance(part, nn.modules.batchnorm._BatchNorm) or part.running_mean is None:
+            continue
+        assert part.running_var is not None
+        # Old checkpoints count no batches.
+        untouched = not part.running_mean.any() and bool((part.running_var == 1).all())
+        seen = 0 if part.num_batches_tracked is None else int(part.num_batches_tracked)
+        if untouched or 0 < seen < WARM:
+            return name
+    return None
+
+
 def _fades(loss: RationaleLoss) -> bool:
     """Whether a penalty to settle has hardly a gradient where classes are alike; a cosine has no size to lose."""
     if isinstance(loss, WeightedSum):
@@ -230,12 +271,17 @@ def _settled(
     if isinstance(loss, WeightedSum):
         parts = (_settled(part, forward, batch, rationale, size_wanted) for part in loss.losses)
         return replace(loss, losses=tuple(parts))
+    if not loss.annotated_rows(batch, rationale).any():
+        raise SettingError(
+            f"To settle a weight 'auto', the batch must have a row with a mark that is {' or '.join(loss.needs)}; it "
+            "has none. Take one that has, or give a number as weight."
+        )
     with torch.no_grad():
         size = float(mean_penalty(replace(loss, weight=1.0), forward, batch, rationale))
     weight = size_wanted / size if size else 0.0
     if not 0 < weight < float("inf"):
         raise SettingError(
-            "To settle a weight 'auto', the first batch must have annotated rows with a penalty above zero, and a "
+            "To settle a weight 'auto', the first batch must have a penalty above zero, and a "
             f"task loss above zero; got a penalty of {size:.4g} for {size_wanted:.4g} of task loss. "
             "Give a number as weight."
         )

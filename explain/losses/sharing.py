@@ -6,9 +6,11 @@ import torch
 from torch import Tensor, nn
 
 from ..batch import Batch, Logits, Rationale, check_given
+from ..errors import KindError
 from ..layers import module_of, twice_differentiable, with_layers
 from ..target import check_logits
 from .contract import RationaleLoss
+from .training_calls import TrainingCalls
 
 __all__ = ["ask", "shared_pass"]
 
@@ -52,9 +54,9 @@ def shared_pass(
     Notes
     -----
     Batch and instance normalisation, dropout, and recurrent layers, attention and randomised ReLUs of
-    torch are known to behave differently in training mode. Code of one's own that does, such as a call
-    of `torch.nn.functional.dropout`, is not seen: of such a model the penalty is then that of training
-    mode where all rows are annotated.
+    torch are known to behave differently in training mode, as layers and as functions. Other code that
+    does, such as noise that a model draws itself, is not seen, nor is what a compiled or scripted module
+    calls: of such a model the penalty is then that of training mode where all rows are annotated.
 
     Examples
     --------
@@ -80,10 +82,12 @@ def shared_pass(
         inputs = inputs.requires_grad_()
     given = inputs.clone()
     names = tuple(dict.fromkeys(name for part in parts for name in part.layer_names))
-    with twice_differentiable(forward):
+    with twice_differentiable(forward), TrainingCalls() as calls:
         logits, layers = with_layers(forward, given, names) if names else (forward(given), {})
     check_logits(logits)
-    return logits, Batch(inputs, batch.labels, logits, layers)
+    if calls.seen:
+        return logits, batch
+    return logits, Batch(inputs, batch.labels, logits, layers, module_of(forward))
 
 
 def ask(forward: Logits, batch: Batch, names: Sequence[str] = ()) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
@@ -108,11 +112,17 @@ def ask(forward: Logits, batch: Batch, names: Sequence[str] = ()) -> tuple[Tenso
     Raises
     ------
     KindError, ShapeError
-        If the model returns no tensor of that shape.
+        If the model returns no tensor of that shape, or the batch holds a pass of another model.
     LayerError
         If there is no such layer, or it gives no tensor.
     """
     if batch.logits is not None and all(name in batch.layers for name in names):
+        module = module_of(forward)
+        if batch.ran is not None and module is not None and module is not batch.ran:
+            raise KindError(
+                f"`batch` holds a pass of another model ({type(batch.ran).__name__}) than the one asked "
+                f"({type(module).__name__}). Give the batch as it was before `shared_pass`, or share one of this model."
+            )
         return batch.inputs, batch.logits, {name: batch.layers[name] for name in names}
     inputs = batch.inputs.detach()
     if inputs.is_floating_point():

@@ -5,7 +5,7 @@ import math
 import torch
 from torch import Tensor
 
-from ..errors import ShapeError
+from ..errors import KindError, ShapeError
 
 __all__ = ["worst_class_accuracy"]
 
@@ -40,6 +40,11 @@ def worst_class_accuracy(predicted: Tensor, labels: Tensor) -> float:
         )
     if len(labels) == 0:
         return math.nan
+    if labels.is_floating_point() or int(labels.min()) < 0:
+        raise KindError(
+            f"`labels` must be class numbers from 0; got {labels.dtype}, the least {labels.min().item():g}. Leave out "
+            "rows without a label."
+        )
     counts = torch.bincount(labels)
     hits = torch.bincount(labels[predicted == labels], minlength=len(counts))
     return float((hits / counts)[counts > 0].min())

@@ -53,7 +53,7 @@ def swap_sensitivity(
     -------
     float
         Share of (row, donor) pairs whose prediction differs from the row's own, in [0, 1]; NaN
-        when no row has a region.
+        when no row has a region, or the model answers NaN for one.
 
     Raises
     ------
@@ -94,12 +94,15 @@ def swap_sensitivity(
     if among_themselves:
         drawn += drawn >= rows.cpu()  # steps over the row itself
     drawn = drawn.to(donors.device)
-    flips = 0
+    flips, undecided = 0, False
     for part, chosen in zip(torch.split(rows, batch_size), torch.split(drawn, batch_size, dim=1), strict=True):
         logits = forward(inputs[part])
         check_logits(logits, softmax=True)
         before = logits.argmax(dim=1)
+        undecided |= bool(logits.isnan().any())
         for donor in chosen:
             refilled = torch.where(full[part], donors[donor].to(inputs), inputs[part])
-            flips += int((forward(refilled).argmax(dim=1) != before).sum())
-    return flips / (len(rows) * draws)
+            after = forward(refilled)
+            undecided |= bool(after.isnan().any())
+            flips += int((after.argmax(dim=1) != before).sum())
+    return math.nan if undecided else flips / (len(rows) * draws)

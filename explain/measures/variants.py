@@ -126,4 +126,5 @@ def value_of(target: Target, labels: Tensor | None, rows: int) -> Value:
 
 def _probabilities(logits: Tensor) -> Tensor:
     check_logits(logits, softmax=True)
-    return logits.softmax(dim=1)
+    # In half precision, probabilities near one come in steps as large as what is to be measured.
+    return logits.softmax(dim=1, dtype=torch.promote_types(logits.dtype, torch.float32))

@@ -34,8 +34,8 @@ from torch import Tensor
 
 from ..attribution import Attribution
 from ..batch import Logits
-from ..errors import MethodError
-from ..target import Target, target_values
+from ..errors import MethodError, TargetError
+from ..target import Target, plain_target, target_values
 from .attention import attention_rollout, gradient_attention
 from .cam import grad_cam, layer_activation
 from .deep_lift import deep_lift
@@ -170,7 +170,12 @@ def attribute(
     >>> attribute(lambda x: 3 * x, torch.zeros(1, 2), "input_gradient", target=0).scores
     tensor([[3., 0.]])
     """
-    asked = {} if target is None else {"target": target}
+    if target is None and labels is not None:
+        raise TargetError(
+            "`labels` are read by targets of the label only, and none was named; give target='label_log_probability', "
+            "'label_logit' or 'cross_entropy', or leave the labels out."
+        )
+    asked = {} if target is None else {"target": plain_target(target)}
     function = method_named(method)
     check_settings(method, function, settings, forward)
     return function(forward, inputs, labels=labels, **asked, **settings)

@@ -193,8 +193,9 @@ def _check_complete(scores: Tensor, logit: Tensor, at_start: Tensor, tolerance: 
     total, difference = scores.sum(dim=1), logit - at_start
     # Of the logits too: theirs is the rounding where they hardly differ.
     size = scores.abs().sum(dim=1) + logit.abs() + at_start.abs()
-    share = torch.where(size > 0, (total - difference).abs() / size, 0.0)
-    if (share > tolerance).any():
+    share = torch.where(size == 0, 0.0, (total - difference).abs() / size)
+    # What is not a number is not complete either.
+    if tolerance < math.inf and not (share <= tolerance).all():
         row = int(share.argmax())
         raise LayerError(
             f"The scores of a row must sum to its difference of logits, {float(difference[row]):.4g}; they sum to "

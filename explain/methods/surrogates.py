@@ -110,7 +110,7 @@ def lime(
     present = torch.rand(samples, len(elements), generator=torch.Generator().manual_seed(seed)) < 0.5
     present[0] = True
     distance = 1 - (present.double().mean(dim=1)).sqrt()
-    closeness = (-(distance**2) / (2 * kernel_width**2)).exp()
+    closeness = (-0.5 * (distance / kernel_width) ** 2).exp()
     share = closeness / closeness.sum()
     design = present.double() - share @ present.double()
     gram = design.T @ (closeness[:, None] * design) + ridge * torch.eye(len(elements), dtype=torch.float64)

@@ -314,6 +314,51 @@ def test_donors_of_added_copies_come_from_the_whole_batch():
     assert told.inputs.tolist() == [[1.0], [2.0], [2.0]]
 
 
+def test_rows_that_are_lent_a_region_are_added_too():
+    inputs = torch.tensor([[1.0, 10.0, 10.0, 10.0], [2.0, 20.0, 20.0, 20.0], [3.0, 30.0, 30.0, 30.0]])
+    mask = torch.zeros(3, 4, dtype=torch.bool)
+    mask[0, 0] = True
+    batch, said = Batch(inputs, torch.arange(3)), Rationale(irrelevant=mask)
+    replaced = Swap(lend=1.0)(batch, said, seeded())
+    added = Added(Swap(lend=1.0))(batch, said, seeded())
+    assert added.labels.tolist() == [0, 1, 2, 0, 1, 2]
+    assert torch.equal(added.inputs, torch.cat([inputs, replaced.inputs]))
+
+
+def test_grey_is_drawn_from_the_range_of_the_inputs():
+    batch, said = (
+        Batch(torch.zeros(200, 2), torch.zeros(200, dtype=torch.long)),
+        Rationale(irrelevant=torch.ones(200, 2, dtype=torch.bool)),
+    )
+    found = Grey(-2.0, 3.0)(batch, said, seeded()).inputs
+    assert -2 <= found.min() < -1.8
+    assert 2.8 < found.max() < 3
+    with pytest.raises(SettingError, match="`low` must be below `high`"):
+        Grey(1.0, 1.0)
+
+
+def test_a_constant_may_be_a_list_or_a_tensor():
+    assert Constant(torch.tensor([0.5, 1.0])) == Constant([0.5, 1.0]) == Constant((0.5, 1.0))
+    assert Constant(torch.tensor(0.5)) == Constant(0.5)
+
+
+def test_a_constant_that_half_precision_cannot_hold_is_refused():
+    batch = Batch(torch.zeros(1, 2, dtype=torch.float16), torch.tensor([0]))
+    with pytest.raises(SettingError, match=r"range of the inputs, torch.float16; got 1000000.0"):
+        Constant(1e6)(batch, Rationale(irrelevant=torch.ones(1, 2, dtype=torch.bool)), seeded())
+
+
+def test_what_is_no_batch_no_generator_or_no_instance_is_refused():
+    batch = Batch(torch.zeros(1, 2), torch.tensor([0]))
+    said = Rationale(irrelevant=torch.ones(1, 2, dtype=torch.bool))
+    with pytest.raises(KindError, match="must be a Batch"):
+        Swap()(batch.inputs, said, seeded())
+    with pytest.raises(KindError, match=r"must be a torch.Generator.*got int"):
+        Swap()(batch, said, 0)
+    with pytest.raises(SettingError, match=r"an instance, `Grey\(\)`; got the class"):
+        Added(Grey)
+
+
 def test_nothing_is_added_where_nothing_was_said():
     inputs, mask = corners(3)
     batch = Batch(inputs, torch.arange(3))

@@ -120,3 +120,27 @@ def test_the_module_behind_a_model_is_its_attribute():
     assert module_of(model) is model.module
     model.module = "not a module"
     assert module_of(model) is None
+
+
+class AddsInPlace(nn.Module):
+    """Frozen embeddings, to which places are added in place."""
+
+    def __init__(self):
+        super().__init__()
+        self.embedding = nn.Embedding(5, 4).requires_grad_(False)
+        self.head = nn.Linear(4, 2)
+
+    def forward(self, tokens):
+        hidden = self.embedding(tokens)
+        hidden += 0.5
+        return self.head(hidden.sum(dim=1))
+
+
+def test_a_frozen_layer_before_an_operation_in_place_is_kept_as_it_was():
+    torch.manual_seed(0)
+    net, tokens = AddsInPlace(), torch.tensor([[1, 2, 3]])
+    logits, layers = with_layers(net, tokens, ["embedding"])
+    torch.testing.assert_close(logits, net(tokens))
+    torch.testing.assert_close(layers["embedding"].detach(), net.embedding(tokens))
+    (slope,) = torch.autograd.grad(logits[0, 0], layers["embedding"])
+    torch.testing.assert_close(slope[0], net.head.weight[0].expand(3, 4))

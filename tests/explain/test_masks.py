@@ -73,11 +73,28 @@ def test_patches_of_an_oblong_image_lie_on_an_oblong_grid(height, width, first):
 def test_the_inputs_tell_a_square_signal_from_an_image():
     mask = torch.zeros(1, 16, 16, dtype=torch.bool)
     mask[0, 5, 3] = True
-    activation = torch.rand(1, 16, 8)
-    as_signal = mask_on_layer(mask, activation, torch.rand(1, 16, 16))
+    as_signal = mask_on_layer(mask, torch.rand(1, 5, 8), torch.rand(1, 16, 16))
     assert as_signal.all(dim=1)[0].nonzero().flatten().tolist() == [1]
-    as_image = mask_on_layer(mask, activation, torch.rand(1, 1, 16, 16))
+    as_image = mask_on_layer(mask, torch.rand(1, 16, 8), torch.rand(1, 1, 16, 16))
     assert as_image.all(dim=2)[0].nonzero().flatten().tolist() == [4]
+
+
+def test_what_may_be_tokens_or_a_signal_is_refused_until_it_is_said():
+    mask = torch.zeros(1, 4, 6, dtype=torch.bool)
+    mask[0, 1] = True
+    with pytest.raises(ShapeError, match="may mark tokens or places of a signal"):
+        mask_on_layer(mask, torch.rand(1, 4, 3), torch.rand(1, 4, 6))
+    tokens = mask_on_layer(mask.any(dim=2), torch.rand(1, 4, 3), torch.rand(1, 4, 6))
+    assert tokens.all(dim=2)[0].tolist() == [False, True, False, False]
+    assert not tokens[0, 0].any()
+    signal = mask_on_layer(mask.any(dim=1, keepdim=True), torch.rand(1, 4, 3), torch.rand(1, 4, 6))
+    assert signal.all()
+
+
+def test_a_mask_of_tokens_fits_no_layer_with_more_of_them():
+    mask = torch.tensor([[False, True, False, False]])
+    with pytest.raises(ShapeError, match="mask of tokens"):
+        mask_on_layer(mask, torch.rand(1, 5, 8), torch.tensor([[3, 1, 4, 1]]))
 
 
 @pytest.mark.parametrize("shape", [(2, 8, 8), (2, 3, 8, 8)])

@@ -4,7 +4,16 @@ import pytest
 import torch
 from torch import nn
 
-from explain import SettingError, ShapeError, deletion, insertion, mass_on_mask, swap_sensitivity, worst_class_accuracy
+from explain import (
+    KindError,
+    SettingError,
+    ShapeError,
+    deletion,
+    insertion,
+    mass_on_mask,
+    swap_sensitivity,
+    worst_class_accuracy,
+)
 from explain.measures import comprehensiveness, sufficiency
 
 
@@ -131,3 +140,27 @@ def test_worst_class_accuracy_skips_classes_that_are_absent():
     assert math.isnan(worst_class_accuracy(labels[:0], labels[:0]))
     with pytest.raises(ShapeError, match="both have shape"):
         worst_class_accuracy(predicted[:2], labels)
+
+
+def test_a_model_that_answers_nan_is_not_measured_as_one_that_never_flips():
+    mask = torch.ones(4, 2, dtype=torch.bool)
+    assert math.isnan(swap_sensitivity(lambda x: x * math.nan, torch.rand(4, 2), mask))
+    # Once it sees a certain value only.
+    inputs = torch.tensor([[0.0, 1.0], [0.0, 2.0], [0.0, 3.0]])
+    poisoned = torch.ones(3, 2, dtype=torch.bool)
+    poisoned[:, 0] = False
+    model = lambda x: torch.where(x == 1.0, math.nan, x)  # noqa: E731
+    assert math.isnan(swap_sensitivity(model, inputs[1:], poisoned[1:], donors=inputs[:1]))
+
+
+def test_a_row_without_a_label_has_no_class():
+    with pytest.raises(KindError, match=r"class numbers from 0.*the least -1"):
+        worst_class_accuracy(torch.tensor([0, 1]), torch.tensor([-1, 1]))
+
+
+def test_probabilities_are_not_rounded_to_the_inputs_half_precision():
+    inputs = torch.tensor([[7.0, 0.0]], dtype=torch.bfloat16)
+    scores = torch.tensor([[1.0, 0.0]])
+    found = comprehensiveness(lambda x: x - torch.tensor([1.0, 0.0]), scores, inputs, shares=(0.5,), filler=6.0)
+    wide = comprehensiveness(lambda x: x - torch.tensor([1.0, 0.0]), scores, inputs.float(), shares=(0.5,), filler=6.0)
+    torch.testing.assert_close(found, wide)

@@ -176,3 +176,16 @@ def test_what_is_done_around_the_module_is_not_missed():
     net = nn.Sequential(nn.Linear(6, 9), nn.ReLU(), nn.Linear(9, 4))
     with pytest.raises(LayerError, match="or `forward` does more than its module"):
         deep_lift(Scaled(net), 255 * torch.rand(3, 6), 0)
+
+
+class Logarithm(nn.Module):
+    def forward(self, inputs):
+        return inputs.log()
+
+
+def test_scores_that_cannot_add_up_to_an_infinite_difference_are_refused():
+    torch.manual_seed(0)
+    net = nn.Sequential(Logarithm(), nn.Linear(2, 2))
+    with pytest.raises(LayerError, match="must sum to its difference of logits"):
+        deep_lift(net, torch.rand(1, 2) + 0.5, target=0)
+    assert deep_lift(net, torch.rand(1, 2) + 0.5, target=0, tolerance=math.inf).scores.shape == (1, 2)

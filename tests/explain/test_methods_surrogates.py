@@ -148,3 +148,8 @@ def test_lime_without_a_ridge_needs_enough_samples(net, inputs):
 def test_settings_that_mean_nothing_are_refused(net, inputs, settings):
     with pytest.raises(SettingError, match="`kernel_width` must be above 0 and `ridge` at least 0"):
         lime(net, inputs, **settings)
+
+
+def test_a_kernel_too_narrow_for_any_sample_but_the_row_itself_gives_finite_scores():
+    scores = lime(lambda x: x, torch.rand(2, 3), target=0, kernel_width=1e-200).scores
+    assert scores.isfinite().all()

@@ -4,7 +4,18 @@ import pytest
 import torch
 from torch import nn
 
-from explain import Batch, KindError, MethodError, Rationale, RightReasons, SettingError, ShapeError, Swap, mean_penalty
+from explain import (
+    Attribution,
+    Batch,
+    KindError,
+    MethodError,
+    Rationale,
+    RightReasons,
+    SettingError,
+    ShapeError,
+    Swap,
+    mean_penalty,
+)
 from explain.procedures import find_another_explanation, masktune_inputs, own_top_region
 from explain.testing import Smooth
 
@@ -252,3 +263,32 @@ def test_a_rationale_of_a_round_is_one_that_a_loss_takes(data):
     region = next(find_another_explanation(lambda said: net, data.inputs)).region
     penalty = RightReasons(1.0)(net, data, Rationale(irrelevant=region))
     assert (penalty > 0).all()
+
+
+@pytest.mark.parametrize("slope", [0.0, 1.0])
+def test_no_further_model_is_trained_where_the_first_looks_nowhere(slope):
+    trained = []
+
+    def train(said):
+        trained.append(said)
+        return lambda x: x.sum(dim=1, keepdim=True) * torch.tensor([[slope, -slope]])
+
+    rounds = list(find_another_explanation(train, torch.ones(2, 3), rounds=3))
+    assert len(rounds) == len(trained) == (1 if slope == 0.0 else 2)
+
+
+def test_another_explanation_may_be_one_of_the_label():
+    weights = torch.eye(3)
+    rounds = find_another_explanation(
+        lambda said: lambda x: x @ weights,
+        torch.ones(2, 3),
+        rounds=1,
+        target="label_logit",
+        labels=torch.tensor([0, 2]),
+    )
+    assert next(rounds).region.tolist() == [[True, False, False], [False, False, True]]
+
+
+def test_a_top_region_is_that_of_an_attribution_too():
+    scores = torch.tensor([[0.5, -3.0]])
+    assert own_top_region(Attribution(scores, 0, "input_gradient"), cutoff=0.5).tolist() == [[False, True]]

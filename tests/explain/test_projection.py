@@ -167,3 +167,10 @@ def test_torch_s_transformers_do_not_pass_it_by_in_evaluation(name, padded):
     text = torch.ones(3, 5, dtype=torch.bool) if padding is None else ~padding
     torch.testing.assert_close(found[text], differentiable[text], rtol=1e-4, atol=1e-5)
     assert (found - before)[text].abs().max() > 1e-3
+
+
+def test_a_model_made_half_as_precise_is_projected_in_its_own_type():
+    net = nn.Sequential(nn.Linear(3, 2), nn.Linear(2, 2))
+    concept = Concept("0", torch.tensor([1.0, 0.0]), torch.tensor([0.5, 0.0]))
+    found = project_out(net.bfloat16(), concept)(torch.rand(4, 3, dtype=torch.bfloat16))
+    assert found.dtype == torch.bfloat16

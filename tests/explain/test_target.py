@@ -1,3 +1,4 @@
+import numpy as np
 import pytest
 import torch
 
@@ -159,3 +160,33 @@ def test_a_model_that_returns_no_tensor_is_told_to_be_wrapped(kind, target, meth
 def test_a_model_that_returns_a_vector_is_told_the_shape():
     with pytest.raises(ShapeError, match=r"got \(2,\)\. For one logit a row"):
         attribute(lambda x: x.sum(dim=1), torch.rand(2, 3))
+
+
+@pytest.mark.parametrize("target", ["max_logit", "max_log_probability"])
+def test_of_several_classes_alike_the_first_is_the_one_predicted(target):
+    logits = torch.tensor([[1.0, 3.0, 3.0]], dtype=torch.float64, requires_grad=True)
+    (slope,) = torch.autograd.grad(target_values(logits, target).sum(), logits)
+    label = "label_logit" if target == "max_logit" else "label_log_probability"
+    (expected,) = torch.autograd.grad(target_values(logits, label, torch.tensor([1])).sum(), logits)
+    torch.testing.assert_close(slope, expected)
+
+
+def test_a_class_may_be_a_number_of_numpy():
+    logits = torch.tensor([[1.0, 3.0]])
+    assert target_values(logits, np.int64(1)).tolist() == [3.0]
+    assert attribute(lambda x: x, logits, "input_gradient", target=np.int64(1)).target == 1
+
+
+def test_a_target_function_that_returns_no_tensor_is_refused():
+    with pytest.raises(KindError, match="what a target function returns"):
+        target_values(torch.rand(2, 3), lambda logits: logits.max(dim=1))
+
+
+def test_labels_that_no_target_reads_are_refused():
+    with pytest.raises(TargetError, match="none was named"):
+        attribute(lambda x: x, torch.rand(2, 3), "input_gradient", labels=torch.tensor([0, 1]))
+
+
+def test_inputs_that_are_no_tensor_are_refused():
+    with pytest.raises(KindError, match=r"torch.from_numpy"):
+        attribute(lambda x: x, np.ones((2, 3)), "input_gradient")

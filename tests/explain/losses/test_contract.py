@@ -3,11 +3,12 @@
 from dataclasses import dataclass
 from typing import ClassVar
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
 
-from explain import Batch, KindError, Rationale, RightReasons, SettingError, ShapeError, Swap
+from explain import Batch, KindError, Rationale, RightReasons, SettingError, ShapeError, Swap, TargetError
 from explain.errors import UnbalancedWarning
 from explain.losses import (
     AttributionL1,
@@ -219,11 +220,101 @@ def test_each_part_with_a_weight_auto_is_settled_and_numbers_stay(net, batch):
 
 def test_settling_leaves_the_model_as_found_and_is_the_same_in_any_mode(batch):
     net = net_of(nn.BatchNorm1d(16), nn.Dropout(0.5))
+    with torch.no_grad():
+        for _ in range(10):
+            net(batch.inputs)
     before = [buffer.clone() for buffer in net.buffers()]
     weight = balanced(SETTLING, net, batch, SAID).weight
     assert net.training
     assert all(torch.equal(one, other) for one, other in zip(net.buffers(), before, strict=True))
     assert balanced(SETTLING, net.eval(), batch, SAID).weight == weight
+
+
+@pytest.mark.parametrize("batches", [0, 9])
+def test_settling_on_running_statistics_of_no_data_yet_is_told(batch, batches):
+    net = net_of(nn.BatchNorm1d(16))
+    with torch.no_grad():
+        for _ in range(batches):
+            net(batch.inputs)
+    with pytest.warns(UnbalancedWarning, match=r"normalisation '5' has seen next to no batch.*ten plain steps"):
+        balanced(SETTLING, net, batch, SAID)
+
+
+def test_a_task_loss_may_be_a_tensor_and_a_weight_a_number_of_numpy(net, batch):
+    task = nn.functional.cross_entropy(net(batch.inputs), batch.labels)
+    assert balanced(SETTLING, net, batch, SAID, task=task) == balanced(SETTLING, net, batch, SAID, task=task.item())
+    weight = RightReasons(np.float32(0.5)).weight
+    assert (type(weight), weight) == (float, 0.5)
+    with pytest.raises(SettingError, match=r"Take the number out: `weight.item\(\)`"):
+        RightReasons(torch.tensor(0.5))
+
+
+def test_functions_of_a_loss_are_not_given_a_model_in_its_place(net, batch):
+    for call in (mean_penalty, balanced):
+        with pytest.raises(KindError, match=r"must be a rationale loss, the first argument.*got Sequential"):
+            call(net, RightReasons(), batch, SAID)
+
+
+def test_layers_and_targets_that_are_none_are_refused_when_the_loss_is_made(net):
+    with pytest.raises(SettingError, match=r"given by its name.*got a Conv2d"):
+        RightReasons(layer=net[0])
+    with pytest.raises(SettingError, match="must be a tuple"):
+        TargetedActivationPenalty(layers=net[0])
+    assert TargetedActivationPenalty(layers=["0"]).layers == ("0",)
+    with pytest.raises(TargetError, match="one of max_log_probability"):
+        RightReasons(target="logit")
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        (lambda values: values.mean(), r"got \(\)"),
+        (lambda values: values.mean()[None], r"got \(1,\)"),
+        (lambda values: values[:, None], r"got \(6, 1\)"),
+        (lambda values: 0.5, "got a float"),
+    ],
+)
+def test_a_loss_that_gives_no_value_per_row_is_refused(given, words, net, batch):
+    class Own(RightReasons):
+        def penalize(self, forward, batch, rationale):
+            return given(super().penalize(forward, batch, rationale))
+
+    with pytest.raises(ShapeError, match=r"Own\.penalize must return one value for each of its 6 rows.*" + words):
+        Own(1.0)(net, batch, SAID)
+
+
+def test_a_loss_cannot_need_what_there_is_not():
+    with pytest.raises(SettingError, match=r"Own\.needs.*irrelevnt"):
+
+        class Own(RightReasons):
+            needs = ("irrelevnt",)
+
+
+class Dropping(nn.Module):
+    """A net that drops out by a function, of which no layer tells."""
+
+    def __init__(self):
+        super().__init__()
+        self.inner, self.head = nn.Linear(32, 16), nn.Linear(16, 3)
+
+    def forward(self, inputs):
+        hidden = torch.relu(self.inner(inputs.flatten(1)))
+        return self.head(nn.functional.dropout(hidden, 0.5, self.training))
+
+
+def test_a_pass_that_drops_out_by_a_function_is_not_shared(batch):
+    torch.manual_seed(0)
+    net, loss = Dropping().double(), RightReasons(1.0)
+    _, run = shared_pass(net, batch, SAID, loss)
+    assert run is batch
+    _, run = shared_pass(net.eval(), batch, SAID, loss)
+    assert run.logits is not None
+
+
+def test_a_shared_pass_is_that_of_one_model_only(net, batch):
+    _, run = shared_pass(net, batch, SAID, RightReasons())
+    with pytest.raises(KindError, match="pass of another model"):
+        RightReasons()(net_of(), run, SAID)
 
 
 @pytest.mark.parametrize("task", [0.0, float("nan")])
@@ -233,7 +324,7 @@ def test_no_weight_balances_a_task_loss_that_is_none(task, net, batch):
 
 
 def test_no_weight_balances_a_penalty_that_is_zero(net, batch):
-    with pytest.raises(SettingError, match="a penalty of 0"):
+    with pytest.raises(SettingError, match="row with a mark that is irrelevant"):
         balanced(RightReasons("auto"), net, batch, Rationale())
 
 
