@@ -2,7 +2,7 @@
 
 import math
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
@@ -47,7 +47,7 @@ class ClusterSummary:
     size: int
     share: float
     medoid: int
-    mean_map: Tensor
+    mean_map: Tensor = field(repr=False)
     label: int | None
     purity: float
 
