@@ -10,7 +10,7 @@ from torch import Tensor
 from .errors import KindError, ShapeError, TargetError
 from .masks import check_tensor
 
-__all__ = ["Target", "check_logits", "check_target", "class_numbers", "target_name", "target_values"]
+__all__ = ["Target", "check_logits", "checked_target", "class_numbers", "target_name", "target_values"]
 
 Target: TypeAlias = str | int | Callable[[Tensor], Tensor]
 
@@ -89,7 +89,7 @@ def target_values(logits: Tensor, target: Target, labels: Tensor | None = None) 
     tensor([3., 2.])
     """
     check_logits(logits)
-    check_target(target)
+    target = checked_target(target)
     if callable(target):
         values = target(logits)
         check_tensor(values, "what a target function returns")
@@ -98,9 +98,7 @@ def target_values(logits: Tensor, target: Target, labels: Tensor | None = None) 
                 f"A target function must return one value per row, shape ({len(logits)},); got {tuple(values.shape)}."
             )
         return values
-    # A bool is an int in Python, but never meant as a class.
-    target = plain_target(target)
-    if isinstance(target, int) and not isinstance(target, bool):
+    if isinstance(target, int):
         if not 0 <= target < logits.shape[1]:
             raise TargetError(f"The class to explain must lie in [0, {logits.shape[1]}); got {target}.")
         return logits[:, target]
@@ -115,23 +113,11 @@ def target_values(logits: Tensor, target: Target, labels: Tensor | None = None) 
     if target == "random_sign_logits":
         signs = torch.randint(0, 2, logits.shape, device=logits.device) * 2 - 1
         return (logits * signs).sum(dim=1)
-    if target in ("label_log_probability", "cross_entropy", "label_logit"):
-        if labels is None:
-            raise TargetError(f"The target {target!r} needs `labels`; got None.")
-        scores = logits if target == "label_logit" else torch.log_softmax(logits, dim=1)
-        values = scores.gather(1, class_numbers(labels, logits)[:, None]).squeeze(1)
-        return -values if target == "cross_entropy" else values
-    raise TargetError(
-        f"`target` must be a class number, a function of the logits, or one of {', '.join(NAMES)}; got {target!r}."
-    )
-
-
-def plain_target(target: Target) -> Target:
-    """Make a whole number of numpy's, say, a class number of Python's."""
-    given: object = target
-    if isinstance(given, bool):
-        return target
-    return int(given) if isinstance(given, Integral) else target
+    if labels is None:
+        raise TargetError(f"The target {target!r} needs `labels`; got None.")
+    scores = logits if target == "label_logit" else torch.log_softmax(logits, dim=1)
+    values = scores.gather(1, class_numbers(labels, logits)[:, None]).squeeze(1)
+    return -values if target == "cross_entropy" else values
 
 
 def _largest(scores: Tensor) -> Tensor:
@@ -213,18 +199,32 @@ def check_logits(logits: Tensor, *, softmax: bool = False) -> None:
         raise TargetError(f"A probability needs two classes; got {tuple(logits.shape)}. {ONE_LOGIT}")
 
 
-def check_target(target: Target) -> None:
-    """Raise TargetError if the target is a tensor: one target is asked of all rows, their labels come apart.
+def checked_target(target: Target) -> Target:
+    """Return a target that can be asked of all rows, a class number as an int of Python's.
+
+    Raises
+    ------
+    TargetError
+        If it is a tensor, for labels come apart from the target, or none of the table of `target_values`.
 
     Examples
     --------
-    >>> check_target("label_logit")
+    >>> checked_target("label_logit")
+    'label_logit'
     """
-    if isinstance(target, Tensor):
+    given: object = target
+    if isinstance(given, Tensor):
         raise TargetError(
             "`target` is one for all rows; got a tensor of shape "
-            f'{tuple(target.shape)}. For a class of its own for each row: target="label_logit", labels=y.'
+            f'{tuple(given.shape)}. For a class of its own for each row: target="label_logit", labels=y.'
         )
+    if not isinstance(given, bool) and isinstance(given, Integral):  # a bool is never meant as a class
+        return int(given)
+    if not callable(given) and given not in NAMES:
+        raise TargetError(
+            f"`target` must be a class number, a function of the logits, or one of {', '.join(NAMES)}; got {given!r}."
+        )
+    return target
 
 
 def target_name(target: Target) -> str:

@@ -13,9 +13,9 @@ import torch
 from torch import Tensor
 
 from ..batch import Batch, Logits, Rationale, any_marked, check_float, check_given
-from ..errors import SettingError, ShapeError, TargetError
+from ..errors import SettingError, ShapeError
 from ..layers import held_still
-from ..target import NAMES, check_target
+from ..target import checked_target
 
 __all__ = ["RationaleLoss", "Weight", "WeightedSum"]
 
@@ -61,7 +61,9 @@ class RationaleLoss(ABC):
     Raises
     ------
     SettingError
-        If the weight is negative, not finite, or another word than "auto".
+        If the weight is negative, not finite, or another word than "auto", or a layer is not given by its name.
+    TargetError
+        If it has a target that is none of `target_values`.
     """
 
     weight: Weight = 1.0
@@ -91,14 +93,8 @@ class RationaleLoss(ABC):
                 raise SettingError(
                     f"A layer is given by its name, as in `module.named_modules()`; got a {type(name).__name__}."
                 )
-        target = getattr(self, "target", None)
-        if target is not None:
-            check_target(target)
-            if isinstance(target, str) and target not in NAMES:
-                raise TargetError(
-                    f"`target` must be a class number, a function of the logits, or one of {', '.join(NAMES)}; got "
-                    f"{target!r}."
-                )
+        if (target := getattr(self, "target", None)) is not None:
+            checked_target(target)
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)

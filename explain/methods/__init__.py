@@ -35,7 +35,7 @@ from torch import Tensor
 from ..attribution import Attribution
 from ..batch import Logits
 from ..errors import MethodError, TargetError
-from ..target import Target, plain_target, target_values
+from ..target import Target, checked_target, target_values
 from .attention import attention_rollout, gradient_attention
 from .cam import grad_cam, layer_activation
 from .deep_lift import deep_lift
@@ -175,7 +175,7 @@ def attribute(
             "`labels` are read by targets of the label only, and none was named; give target='label_log_probability', "
             "'label_logit' or 'cross_entropy', or leave the labels out."
         )
-    asked = {} if target is None else {"target": plain_target(target)}
+    asked = {} if target is None else {"target": checked_target(target)}
     function = method_named(method)
     check_settings(method, function, settings, forward)
     return function(forward, inputs, labels=labels, **asked, **settings)

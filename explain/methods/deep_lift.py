@@ -15,7 +15,7 @@ from ..attribution import Attribution
 from ..batch import Logits
 from ..errors import LayerError, MethodError, SettingError, TargetError
 from ..layers import module_of
-from ..target import Target, check_target, target_values
+from ..target import Target, checked_target, target_values
 from .passes import check_counts, check_inputs, split_passes, wide_enough
 from .pinned import pin_target
 from .presence import Baseline, baseline_like
@@ -106,8 +106,11 @@ def deep_lift(
     if math.isnan(tolerance) or tolerance < 0:
         raise SettingError(f"`tolerance` must be a share of at least 0, or math.inf; got {tolerance!r}.")
     module = _module_of(forward)
-    check_target(target)
-    is_class = isinstance(target, int) and not isinstance(target, bool)
+    # What is no target at all has to hear first which this method has.
+    if isinstance(target, (str, bool)) or callable(target):
+        is_class = False
+    else:
+        target, is_class = checked_target(target), True
     if not is_class and target not in ("max_logit", "label_logit"):
         raise TargetError(
             "DeepLIFT shares out the difference of a logit: `target` must be a class number, 'max_logit' or "
@@ -194,9 +197,10 @@ def _check_complete(scores: Tensor, logit: Tensor, at_start: Tensor, tolerance: 
     # Of the logits too: theirs is the rounding where they hardly differ.
     size = scores.abs().sum(dim=1) + logit.abs() + at_start.abs()
     share = torch.where(size == 0, 0.0, (total - difference).abs() / size)
-    # What is not a number is not complete either.
-    if tolerance < math.inf and not (share <= tolerance).all():
-        row = int(share.argmax())
+    # Of a difference that is infinite finite scores are no part; a row that is not a number has scores that say so.
+    lacking = ~(share <= tolerance) & scores.isfinite().all(dim=1)
+    if tolerance < math.inf and lacking.any():
+        row = int(torch.where(lacking, share.nan_to_num(math.inf), -1.0).argmax())
         raise LayerError(
             f"The scores of a row must sum to its difference of logits, {float(difference[row]):.4g}; they sum to "
             f"{float(total[row]):.4g}. Some nonlinearity has no rule: a function such as F.relu, GELU or attention, "

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from ..batch import Logits
 from ..errors import ShapeError, TargetError
-from ..target import Target, check_logits, check_target, target_values
+from ..target import Target, check_logits, checked_target, target_values
 
 __all__ = ["PinnedTarget", "check_repeatable", "pin_target"]
 
@@ -121,7 +121,7 @@ def check_repeatable(target: Target) -> None:
     --------
     >>> check_repeatable("label_logit")
     """
-    check_target(target)
+    target = checked_target(target)
     if target == "random_sign_logits":
         raise TargetError(
             "The target 'random_sign_logits' is drawn anew at each call, for training only: a row would have another "
