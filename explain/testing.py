@@ -50,51 +50,11 @@ from .errors import UnbalancedWarning
 from .losses.contract import RationaleLoss, WeightedSum
 from .losses.reduce import balanced, mean_penalty
 from .losses.sharing import shared_pass
+from .testing_models import Begins, LossOfWeights, Noisy, Smooth
 
 __all__ = ["LossTests", "Smooth"]
 
 ROWS, SILENT = 6, 2
-
-
-class Smooth(nn.Module):
-    """A small convolutional net whose activations have all derivatives, so that gradients can be checked.
-
-    Layers: ``conv`` (2 → 3 channels, 4×4), ``features``, ``head``; 3 classes, inputs (batch, 2, 4, 4).
-
-    Examples
-    --------
-    >>> Smooth()(torch.zeros(5, 2, 4, 4)).shape
-    torch.Size([5, 3])
-    """
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.conv = nn.Conv2d(2, 3, 3, padding=1)
-        self.bend = nn.Softplus()
-        self.features = nn.Conv2d(3, 2, 3, padding=1)
-        self.squash = nn.Tanh()
-        self.flat = nn.Flatten()
-        self.head = nn.Linear(32, 3)
-
-    def forward(self, inputs: Tensor) -> Tensor:
-        """Map (batch, 2, 4, 4) to logits, (batch, 3)."""
-        logits: Tensor = self.head(self.flat(self.squash(self.features(self.bend(self.conv(inputs))))))
-        return logits
-
-
-class Broken(nn.Module):
-    """A last layer that fails after some calls."""
-
-    def __init__(self, calls: int) -> None:
-        super().__init__()
-        self.left = calls
-
-    def forward(self, inputs: Tensor) -> Tensor:
-        """Return the inputs, or fail."""
-        self.left -= 1
-        if self.left < 0:
-            raise RuntimeError("broken on purpose")
-        return inputs
 
 
 class LossTests:
@@ -188,7 +148,7 @@ class LossTests:
         assert (penalty > 0).any(), "a penalty that is zero everywhere proves nothing"
 
     def test_its_gradient_in_the_weights_is_right(self, net: nn.Module, batch: Batch, rationale: Rationale) -> None:
-        holder = _Holder(net, self.loss, batch, rationale)
+        holder = LossOfWeights(net, self.loss, batch, rationale)
         names = [name for name, weight in holder.named_parameters() if weight.requires_grad]
         values = [dict(holder.named_parameters())[name].detach().clone().requires_grad_() for name in names]
 
@@ -246,7 +206,7 @@ class LossTests:
         torch.testing.assert_close(self.value(net, batch.take(half), rationale.take(half)), whole[half])
 
     def test_the_model_is_left_as_found(self, net: nn.Module, batch: Batch, rationale: Rationale) -> None:
-        noisy = _Noisy(net, calls=10**9).double()
+        noisy = Noisy(net, calls=10**9).double()
         before = _state(noisy)
         torch.autograd.backward(mean_penalty(self.on(noisy), noisy, batch, rationale))
         noisy.zero_grad()
@@ -259,7 +219,7 @@ class LossTests:
     ) -> None:
         failures = 0
         for calls in range(3):
-            noisy = _Noisy(net, calls).double()
+            noisy = Noisy(net, calls).double()
             before = _state(noisy)
             try:
                 self.value(noisy, batch, rationale, self.on(noisy))
@@ -308,9 +268,9 @@ class LossTests:
         self, net: nn.Module, batch: Batch, rationale: Rationale
     ) -> None:
         inputs = batch.inputs - 0.5 if batch.inputs.is_floating_point() else batch.inputs
-        expected = self.value(_Begins(net, inplace=False), Batch(inputs, batch.labels), rationale, self.on(net))
+        expected = self.value(Begins(net, inplace=False), Batch(inputs, batch.labels), rationale, self.on(net))
         batch = Batch(inputs.clone(), batch.labels)
-        model = _Begins(net, inplace=True)
+        model = Begins(net, inplace=True)
         _, run = shared_pass(model, batch, rationale, self.on(net))
         torch.testing.assert_close(self.value(model, run, rationale, self.on(net)), expected)
         assert torch.equal(batch.inputs, inputs)
@@ -341,49 +301,6 @@ def mean_penalty_seeded(loss: RationaleLoss, net: nn.Module, batch: Batch, ratio
     """Average a loss over its rows, with the generator that it may draw from seeded."""
     torch.manual_seed(3)
     return mean_penalty(loss, net, batch, rationale)
-
-
-class _Holder(nn.Module):
-    """A net and a loss of it as one module, so that the loss can be seen as a function of the weights."""
-
-    def __init__(self, net: nn.Module, loss: RationaleLoss, batch: Batch, rationale: Rationale) -> None:
-        super().__init__()
-        self.net, self.loss, self.batch, self.rationale = net, loss, batch, rationale
-
-    def forward(self) -> Tensor:
-        """Sum the penalties of the batch."""
-        return self.loss(self.net, self.batch, self.rationale).sum()
-
-
-class _Noisy(nn.Module):
-    """A net followed by layers whose mode and buffers matter, and by one that may fail."""
-
-    def __init__(self, net: nn.Module, calls: int) -> None:
-        super().__init__()
-        self.net = net
-        self.norm = nn.BatchNorm1d(3)
-        self.drop = nn.Dropout(0.5)
-        self.drop.eval()
-        self.broken = Broken(calls)
-
-    def forward(self, inputs: Tensor) -> Tensor:
-        """Map inputs to logits."""
-        logits: Tensor = self.broken(self.drop(self.norm(self.net(inputs))))
-        return logits
-
-
-class _Begins(nn.Module):
-    """A net after a layer that may write into what it is given."""
-
-    def __init__(self, net: nn.Module, *, inplace: bool) -> None:
-        super().__init__()
-        self.begin = nn.ReLU(inplace=inplace)
-        self.net = net
-
-    def forward(self, inputs: Tensor) -> Tensor:
-        """Map inputs to logits."""
-        logits: Tensor = self.net(self.begin(inputs))
-        return logits
 
 
 def _state(module: nn.Module) -> list[Any]:
