@@ -10,6 +10,9 @@ from .errors import KindError, ShapeError
 
 __all__ = ["check_bool", "check_tensor", "expand_mask", "mask_on_layer", "resize_mask"]
 
+# Tokens that models put around a text: [CLS] and [SEP].
+SPECIAL = 2
+
 
 def expand_mask(mask: Tensor, inputs: Tensor) -> Tensor:
     """Broadcast a mask over the channels of the inputs that it belongs to.
@@ -120,8 +123,8 @@ def mask_on_layer(mask: Tensor, activation: Tensor, inputs: Tensor | None = None
 
     Shapes alone do not tell all: where a sequence is as long as a layer has channels, tokens are taken. With
     its channel axis, (batch, 1, length), a mask is never taken for tokens; one of (batch, c, length) that may as well
-    be (batch, tokens, features) is refused. Without `inputs`, a mask with three
-    axes is of images where they are square, else of signals.
+    be (batch, tokens, features) is refused, as is one of token ids where the layer has more tokens. Without `inputs`,
+    a mask with three axes is of images where they are square, else of signals.
 
     Parameters
     ----------
@@ -184,10 +187,13 @@ def mask_on_layer(mask: Tensor, activation: Tensor, inputs: Tensor | None = None
 
 def _check_signal(mask: Tensor, full: torch.Size, inputs: Tensor | None) -> None:
     """Raise ShapeError where what would be taken for a signal may as well be tokens."""
-    if inputs is not None and inputs.ndim == 2 and not inputs.is_floating_point():
+    # Token ids: convolutions over them do not lengthen the text; a transformer may have added tokens of its own.
+    ids = inputs is not None and inputs.ndim == 2 and not inputs.is_floating_point()
+    if ids and (full[2] > mask.shape[1] or 0 < full[1] - mask.shape[1] <= SPECIAL):
         raise ShapeError(
-            f"A mask of tokens, shape {tuple(mask.shape)}, lies on an activation with as many tokens; got shape "
-            f"{tuple(full)}. Choose a layer that keeps the tokens, or give a mask of its shape."
+            f"A mask of tokens, shape {tuple(mask.shape)}, lies on an activation (batch, tokens, features) with as "
+            f"many tokens, or (batch, channels, length) that is no longer; got shape {tuple(full)}. Choose a layer "
+            "that keeps the tokens, or give a mask of its shape."
         )
     if mask.ndim == 3 and mask.shape[1] == full[1] and mask.shape[1] > 1:
         raise ShapeError(

@@ -95,6 +95,14 @@ def test_a_mask_of_tokens_fits_no_layer_with_more_of_them():
     mask = torch.tensor([[False, True, False, False]])
     with pytest.raises(ShapeError, match="mask of tokens"):
         mask_on_layer(mask, torch.rand(1, 5, 8), torch.tensor([[3, 1, 4, 1]]))
+    with pytest.raises(ShapeError, match="mask of tokens"):
+        mask_on_layer(mask, torch.rand(1, 5, 2), torch.tensor([[3, 1, 4, 1]]))
+
+
+def test_a_mask_of_tokens_lies_on_a_convolution_over_them():
+    mask = torch.tensor([[False, True, False, False]])
+    found = mask_on_layer(mask, torch.rand(1, 16, 4), torch.tensor([[3, 1, 4, 1]]))
+    assert found.all(dim=1)[0].tolist() == [False, True, False, False]
 
 
 @pytest.mark.parametrize("shape", [(2, 8, 8), (2, 3, 8, 8)])
