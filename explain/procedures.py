@@ -214,8 +214,8 @@ def _rounds(
         region = own_top_region(scores, cutoff=cutoff)
         yield Round(number, model, region, forbidden)
         union = region if forbidden is None else forbidden | region
-        before = torch.zeros_like(union) if forbidden is None else forbidden
-        if torch.equal(union, before) or not accurate(model):
+        new = union if forbidden is None else union & ~forbidden
+        if not new.any() or not accurate(model):
             return
         forbidden = union
 

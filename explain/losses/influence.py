@@ -95,7 +95,7 @@ class RightForBetterReasons(RationaleLoss):
         weights = [weight for weight in module.parameters() if weight.requires_grad]
         inputs = batch.inputs.requires_grad_()
         mask = expand_mask(rationale.irrelevant, inputs)
-        logits = forward(inputs.clone())  # what a model does first may be in place, as on no leaf
+        logits = forward(inputs.clone())  # what a model does first may be in place, which no leaf allows
         slopes = gradient_of(target_values(logits, "log_probabilities"), inputs, create_graph=True)
         task = target_values(logits, "cross_entropy", batch.labels).sum()
         found = torch.autograd.grad(task, weights, create_graph=True, allow_unused=True) if weights else ()

@@ -96,7 +96,7 @@ def mean_penalty(loss: RationaleLoss, forward: Logits, batch: Batch, rationale: 
     >>> mean_penalty(RightReasons(weight=1.0), lambda x: x * torch.tensor([1.0, 0.0]), batch, marks).item()
     0.2135...
     """
-    check_loss(loss)
+    _check_loss(loss)
     means = [mean_over_annotated(part(forward, batch, rationale), part.annotated(rationale)) for part in loss.parts()]
     return torch.stack(means).sum()
 
@@ -172,7 +172,7 @@ def balanced(
     >>> mean_penalty(settled, model, batch, marks).item()
     1.0
     """
-    check_loss(loss)
+    _check_loss(loss)
     check_given(batch, rationale)
     if not share > 0:
         raise SettingError(f"`share` must be positive; got {share}.")
@@ -223,7 +223,7 @@ def _logits(forward: Logits, batch: Batch) -> Tensor:
     return logits
 
 
-def check_loss(loss: object) -> None:
+def _check_loss(loss: object) -> None:
     """Raise KindError unless this is a rationale loss: losses are called on a model, these functions on a loss."""
     if not isinstance(loss, RationaleLoss):
         raise KindError(

@@ -170,7 +170,7 @@ class SampledRightReasons(RationaleLoss):
 
         def gradient_at(points: Tensor) -> Tensor:
             points = points.detach().requires_grad_()
-            # A copy: what a model does first may be in place, as on no leaf.
+            # A copy: what a model does first may be in place, which no leaf allows.
             return gradient_of(cross_entropy(forward(points.clone()), batch.labels), points, create_graph=True)
 
         middle = gradient_at(inputs)

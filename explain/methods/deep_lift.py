@@ -106,12 +106,11 @@ def deep_lift(
     if math.isnan(tolerance) or tolerance < 0:
         raise SettingError(f"`tolerance` must be a share of at least 0, or math.inf; got {tolerance!r}.")
     module = _module_of(forward)
-    # What is no target at all has to hear first which this method has.
-    if isinstance(target, (str, bool)) or callable(target):
-        is_class = False
-    else:
-        target, is_class = checked_target(target), True
-    if not is_class and target not in ("max_logit", "label_logit"):
+    # What is no class has to hear first which targets this method has.
+    is_class = not isinstance(target, (str, bool)) and not callable(target)
+    if is_class:
+        target = checked_target(target)
+    elif target not in ("max_logit", "label_logit"):
         raise TargetError(
             "DeepLIFT shares out the difference of a logit: `target` must be a class number, 'max_logit' or "
             f"'label_logit'; got {target!r}. Integrated gradients explain any target."
